@@ -1,0 +1,1 @@
+"""Ground floor: plain values, errors and file handling that every stage shares."""

@@ -1,0 +1,179 @@
+"""A model file that one stage hands to the next, with the manifest beside it (NAME.edgeml.json)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from edgeml.core.atomic import atomic_write_text
+from edgeml.core.errors import CheckFailedError, EdgeMLError, UsageError
+from edgeml.core.preprocessing import Preprocessing
+from edgeml.core.target import Target
+from edgeml.core.tensor_spec import TensorSpec
+
+Format = Literal["onnx", "tvm"]
+Precision = Literal["fp32", "fp16", "int8", "mixed"]
+
+SCHEMA_VERSION = 1
+MANIFEST_SUFFIX = ".edgeml.json"
+_MANIFEST_LIMIT_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file plus what must be known to use it and to trust where it came from.
+
+    Attributes:
+        path: the model file.
+        format: what kind of file it is.
+        model: the source it was made from, as the user wrote it ("tinynet-e").
+        precision: arithmetic of the bulk of the model; "mixed" where it cannot be told from outside.
+        inputs: the model's inputs.
+        outputs: the model's outputs.
+        sha256: hex digest of the file.
+        target: what it was compiled for; None for a portable file.
+        parent_sha256: digest of the artifact (or weights file) it was derived from.
+        tool_versions: versions of the packages that made it.
+        preprocessing: how an image becomes its input, where known.
+        classes: class names in logit order, where known.
+    """
+
+    path: Path
+    format: Format
+    model: str
+    precision: Precision
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    sha256: str
+    target: Target | None = None
+    parent_sha256: str | None = None
+    tool_versions: tuple[tuple[str, str], ...] = ()
+    preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the model file."""
+        return self.path.stat().st_size
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest lies."""
+        return manifest_path(self.path)
+
+    def at(self, path: Path) -> Artifact:
+        """The same artifact, moved to `path`."""
+        return replace(self, path=path)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; the path is the bare file name, so that the pair can be moved."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "file": self.path.name,
+            "format": self.format,
+            "model": self.model,
+            "precision": self.precision,
+            "inputs": [spec.to_json() for spec in self.inputs],
+            "outputs": [spec.to_json() for spec in self.outputs],
+            "target": None if self.target is None else str(self.target),
+            "sha256": self.sha256,
+            "parent_sha256": self.parent_sha256,
+            "tool_versions": dict(self.tool_versions),
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.to_json(),
+            "classes": list(self.classes),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], directory: Path) -> Artifact:
+        """Inverse of `to_json` for a file in `directory`.
+
+        Raises:
+            UsageError: the values are not those of a manifest this version reads.
+        """
+        try:
+            version = value["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise UsageError(f"the manifest's schema_version is {version!r}; this edgeml reads {SCHEMA_VERSION}")
+            name = str(value["file"])
+            if Path(name).name != name or name in {"", ".", ".."}:
+                raise UsageError(f"the manifest names the file {name!r}; it must be a plain name in its own directory")
+            if value["format"] not in get_args(Format) or value["precision"] not in get_args(Precision):
+                raise ValueError(f"format {value['format']!r}, precision {value['precision']!r}")
+            preprocessing = value["preprocessing"]
+            return cls(
+                path=directory / name,
+                format=cast("Format", value["format"]),
+                model=str(value["model"]),
+                precision=cast("Precision", value["precision"]),
+                inputs=tuple(TensorSpec.from_json(spec) for spec in value["inputs"]),
+                outputs=tuple(TensorSpec.from_json(spec) for spec in value["outputs"]),
+                sha256=str(value["sha256"]),
+                target=None if value["target"] is None else Target.parse(value["target"]),
+                parent_sha256=value["parent_sha256"],
+                tool_versions=tuple(value["tool_versions"].items()),
+                preprocessing=None if preprocessing is None else Preprocessing.from_json(preprocessing),
+                classes=tuple(value["classes"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"the manifest is not one that edgeml wrote ({error!r}); export the model again"
+            ) from error
+
+    def save_manifest(self) -> None:
+        """Write the manifest beside the file."""
+        atomic_write_text(self.manifest_path, json.dumps(self.to_json(), indent=2) + "\n")
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of the model file `path` lies."""
+    return path.with_name(path.name + MANIFEST_SUFFIX)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 digest of a file, read in pieces.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+            return digest.hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def load_manifest(path: Path) -> Artifact | None:
+    """The artifact of the model file `path` by its manifest, or None where it has none.
+
+    Raises:
+        UsageError: the manifest cannot be read as one.
+        CheckFailedError: the file is not the one the manifest was written for.
+    """
+    manifest = manifest_path(path)
+    if not manifest.is_file():
+        return None
+    try:
+        if manifest.stat().st_size > _MANIFEST_LIMIT_BYTES:
+            raise UsageError(f"{manifest} is larger than {_MANIFEST_LIMIT_BYTES} bytes, so it is no manifest")
+        value = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read the manifest {manifest}: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"cannot read the manifest {manifest}: it holds no JSON object")
+    try:
+        artifact = Artifact.from_json(value, path.parent).at(path)
+    except EdgeMLError as error:
+        raise UsageError(f"{manifest}: {error}") from error
+    actual = sha256_file(path)
+    if actual != artifact.sha256:
+        raise CheckFailedError(
+            f"{path} has SHA-256 {actual[:12]}..., its manifest says {artifact.sha256[:12]}...: the file was changed after "
+            "it was written; export it again, or delete the manifest to use the file as one of unknown origin"
+        )
+    return artifact

@@ -1,0 +1,107 @@
+"""The outcome of a benchmark run: raw samples are kept, every figure is derived from them when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeml.core.host import HostInfo
+
+Verdict = Literal["faster", "slower", "no difference shown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Share of samples classified right, through the same Session that is timed.
+
+    Attributes:
+        metric: "top-1".
+        value: fraction in [0, 1].
+        ci95: 95% interval of `value`.
+        data: data set and split.
+        samples: how many samples.
+        correct: one flag a sample, in data order; lets two contenders be compared sample by sample.
+    """
+
+    metric: str
+    value: float
+    ci95: tuple[float, float]
+    data: str
+    samples: int
+    correct: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """One start of a contender's process: its samples and what the start cost.
+
+    Attributes:
+        latency_ms: raw samples in the order taken, warm-up excluded.
+        block: index of the interleaving round of each sample.
+        warmup: how many runs were discarded before.
+        stable: whether latency had settled when warm-up ended.
+        load_ms: time to open the Session.
+        peak_memory_bytes: highest resident memory of the process.
+    """
+
+    latency_ms: tuple[float, ...]
+    block: tuple[int, ...]
+    warmup: int
+    stable: bool
+    load_ms: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One model file measured under one configuration."""
+
+    artifact: str
+    model: str
+    precision: str
+    runtime: str
+    device: str
+    threads: int
+    batch: int
+    size_bytes: int
+    sha256: str
+    launches: tuple[Launch, ...]
+    accuracy: Accuracy | None
+
+    @property
+    def latency_ms(self) -> tuple[float, ...]:
+        """All samples of all launches."""
+        return tuple(sample for launch in self.launches for sample in launch.latency_ms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Contender `a` against contender `b`, as one ratio of time with its interval.
+
+    Attributes:
+        a: index of the contender judged.
+        b: index of the contender it is judged against.
+        ratio: latency of b over latency of a (above 1: a is faster), of medians.
+        ci95: 95% interval of `ratio`.
+        verdict: "faster" or "slower" (a than b) only where the interval excludes 1.
+        accuracy_difference: accuracy of a less that of b; None where either was not measured.
+        accuracy_ci95: 95% interval of that difference, paired by sample.
+    """
+
+    a: int
+    b: int
+    ratio: float
+    ci95: tuple[float, float]
+    verdict: Verdict
+    accuracy_difference: float | None = None
+    accuracy_ci95: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """Everything one run of `edgeml bench` found."""
+
+    contenders: tuple[Contender, ...]
+    comparisons: tuple[Comparison, ...]
+    host: HostInfo
+    warnings: tuple[str, ...]

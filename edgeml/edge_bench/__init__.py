@@ -1,0 +1,1 @@
+"""Measurement, statistics, results and reports."""

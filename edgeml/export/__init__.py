@@ -1,0 +1,1 @@
+"""torch -> ONNX, graph clean-up, quantization, parity."""

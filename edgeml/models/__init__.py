@@ -1,0 +1,1 @@
+"""Networks, their registry, data sets and training recipes."""

@@ -1,0 +1,1 @@
+"""Sessions: what executes a model file."""
