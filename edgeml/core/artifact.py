@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from edgeml.core.atomic import atomic_write_text
 from edgeml.core.errors import CheckFailedError, EdgeMLError, UsageError
+from edgeml.core.json_values import choice, items, mapping, pairs, record, string
 from edgeml.core.preprocessing import Preprocessing
 from edgeml.core.target import Target
 from edgeml.core.tensor_spec import TensorSpec
@@ -20,6 +23,21 @@ Precision = Literal["fp32", "fp16", "int8", "mixed"]
 SCHEMA_VERSION = 1
 MANIFEST_SUFFIX = ".edgeml.json"
 _MANIFEST_LIMIT_BYTES = 4 << 20
+_MANIFEST_KEYS = (
+    "schema_version",
+    "file",
+    "format",
+    "model",
+    "precision",
+    "inputs",
+    "outputs",
+    "target",
+    "sha256",
+    "parent_sha256",
+    "tool_versions",
+    "preprocessing",
+    "classes",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,38 +111,39 @@ class Artifact:
         Raises:
             UsageError: the values are not those of a manifest this version reads.
         """
-        try:
-            version = value["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise UsageError(f"the manifest's schema_version is {version!r}; this edgeml reads {SCHEMA_VERSION}")
-            name = str(value["file"])
-            if Path(name).name != name or name in {"", ".", ".."}:
-                raise UsageError(f"the manifest names the file {name!r}; it must be a plain name in its own directory")
-            if value["format"] not in get_args(Format) or value["precision"] not in get_args(Precision):
-                raise ValueError(f"format {value['format']!r}, precision {value['precision']!r}")
-            preprocessing = value["preprocessing"]
-            return cls(
-                path=directory / name,
-                format=cast("Format", value["format"]),
-                model=str(value["model"]),
-                precision=cast("Precision", value["precision"]),
-                inputs=tuple(TensorSpec.from_json(spec) for spec in value["inputs"]),
-                outputs=tuple(TensorSpec.from_json(spec) for spec in value["outputs"]),
-                sha256=str(value["sha256"]),
-                target=None if value["target"] is None else Target.parse(value["target"]),
-                parent_sha256=value["parent_sha256"],
-                tool_versions=tuple(value["tool_versions"].items()),
-                preprocessing=None if preprocessing is None else Preprocessing.from_json(preprocessing),
-                classes=tuple(value["classes"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(
-                f"the manifest is not one that edgeml wrote ({error!r}); export the model again"
-            ) from error
+        version = mapping("the manifest", value).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise UsageError(f"the manifest's schema_version is {version!r:.80}; this edgeml reads {SCHEMA_VERSION}")
+        values = record("the manifest", value, _MANIFEST_KEYS)
+        name = string("file", values["file"])
+        if Path(name).name != name or name in {"", ".", ".."} or "\\" in name or "\0" in name:
+            raise UsageError(f"the manifest names the file {name!r:.80}; it must be a plain name in its own directory")
+        target, parent, preprocessing = values["target"], values["parent_sha256"], values["preprocessing"]
+        return cls(
+            path=directory / name,
+            format=cast("Format", choice("format", values["format"], get_args(Format))),
+            model=string("model", values["model"]),
+            precision=cast("Precision", choice("precision", values["precision"], get_args(Precision))),
+            inputs=tuple(TensorSpec.from_json(spec) for spec in items("inputs", values["inputs"])),
+            outputs=tuple(TensorSpec.from_json(spec) for spec in items("outputs", values["outputs"])),
+            sha256=_digest("sha256", values["sha256"]),
+            target=None if target is None else Target.parse(string("target", target)),
+            parent_sha256=None if parent is None else _digest("parent_sha256", parent),
+            tool_versions=pairs("tool_versions", values["tool_versions"]),
+            preprocessing=None if preprocessing is None else Preprocessing.from_json(preprocessing),
+            classes=tuple(string("a class name", each) for each in items("classes", values["classes"])),
+        )
 
     def save_manifest(self) -> None:
         """Write the manifest beside the file."""
         atomic_write_text(self.manifest_path, json.dumps(self.to_json(), indent=2) + "\n")
+
+
+def _digest(name: str, value: object) -> str:
+    digest = string(name, value)
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise UsageError(f"{name} is {digest!r:.80}; it must be 64 hexadecimal digits")
+    return digest
 
 
 def manifest_path(path: Path) -> Path:
@@ -139,6 +158,8 @@ def sha256_file(path: Path) -> str:
         UsageError: the file cannot be read.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"cannot read {path}: it is no regular file")
         with path.open("rb") as file:
             digest = hashlib.sha256()
             while piece := file.read(1 << 20):
@@ -156,9 +177,9 @@ def load_manifest(path: Path) -> Artifact | None:
         CheckFailedError: the file is not the one the manifest was written for.
     """
     manifest = manifest_path(path)
-    if not manifest.is_file():
-        return None
     try:
+        if not manifest.is_file():
+            return None
         if manifest.stat().st_size > _MANIFEST_LIMIT_BYTES:
             raise UsageError(f"{manifest} is larger than {_MANIFEST_LIMIT_BYTES} bytes, so it is no manifest")
         value = json.loads(manifest.read_text(encoding="utf-8"))
@@ -173,7 +194,7 @@ def load_manifest(path: Path) -> Artifact | None:
     actual = sha256_file(path)
     if actual != artifact.sha256:
         raise CheckFailedError(
-            f"{path} has SHA-256 {actual[:12]}..., its manifest says {artifact.sha256[:12]}...: the file was changed after "
-            "it was written; export it again, or delete the manifest to use the file as one of unknown origin"
+            f"{path} has SHA-256 {actual[:12]}..., its manifest says {artifact.sha256[:12]}...: the file "
+            "was changed after it was written; export it again, or delete the manifest to use it all the same"
         )
     return artifact

@@ -20,10 +20,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
         UsageError: the directory does not exist or `path` is a directory.
         EdgeMLError: the file system refused (no space, no permission).
     """
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a directory; name a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: the directory {path.parent} does not exist; create it first")
+    try:
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}: it is a directory; name a file")
+        if not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}: the directory {path.parent} does not exist; create it first")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary

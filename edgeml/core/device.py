@@ -11,10 +11,13 @@ from edgeml.core.errors import UsageError
 Scheme = Literal["local", "ssh", "rpc", "rpc-tracker", "adb", "qemu"]
 
 _FORMS = "local, ssh://user@host[:port], rpc://host:port, rpc-tracker://host:port/key, adb://serial, qemu://aarch64"
+# Names reach command lines (ssh, adb), so none may begin like an option.
+_WORD = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _PATTERN = re.compile(
-    r"(?P<scheme>[a-z-]+)://(?:(?P<user>[\w.-]+)@)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d+))?(?:/(?P<key>[\w.-]+))?"
+    rf"(?P<scheme>[a-z-]+)://(?:(?P<user>{_WORD})@)?(?P<host>{_WORD}|\[[0-9a-fA-F:.]+\])"
+    rf"(?::(?P<port>[0-9]{{1,5}}))?(?:/(?P<key>{_WORD}))?"
 )
-_ADB = re.compile(r"adb://(?P<serial>[\w.:-]+)")
+_ADB = re.compile(r"adb://(?P<serial>[A-Za-z0-9_][A-Za-z0-9_.:-]*)")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Device:
     user: str | None = None
     key: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self._is_complete():
+            raise UsageError(f"device {str(self)!r} is not of its scheme's form; allowed forms: {_FORMS}")
+
     @classmethod
     def parse(cls, text: str) -> Device:
         """The device that `text` names.
@@ -49,26 +56,27 @@ class Device:
         match = _PATTERN.fullmatch(text)
         if match is None or match["scheme"] not in get_args(Scheme):
             raise UsageError(f"unknown device {text!r}; allowed forms: {_FORMS}")
-        scheme = cast("Scheme", match["scheme"])
         port = int(match["port"]) if match["port"] else None
-        device = cls(scheme, match["host"], port, match["user"], match["key"])
-        if not device._is_complete():
-            raise UsageError(f"device {text!r} is not of its scheme's form; allowed forms: {_FORMS}")
-        return device
+        return cls(cast("Scheme", match["scheme"]), match["host"], port, match["user"], match["key"])
 
     def _is_complete(self) -> bool:
-        valid_port = self.port is None or 0 < self.port < 65536
+        given = tuple(value is not None for value in (self.user, self.port, self.key))
+        if self.port is not None and not 0 < self.port < 65536:
+            return False
         match self.scheme:
-            case "ssh":
-                return valid_port and self.user is not None and self.key is None
-            case "rpc":
-                return valid_port and self.port is not None and self.user is None and self.key is None
-            case "rpc-tracker":
-                return valid_port and self.port is not None and self.user is None and self.key is not None
+            case "local":
+                return self.host == "" and given == (False, False, False)
+            case "adb":
+                return _ADB.fullmatch(str(self)) is not None and given == (False, False, False)
             case "qemu":
-                return self.host == "aarch64" and (self.port, self.user, self.key) == (None, None, None)
-            case _:
-                return False
+                return self.host == "aarch64" and given == (False, False, False)
+            case "ssh":
+                valid = given in {(True, True, False), (True, False, False)}
+            case "rpc":
+                valid = given == (False, True, False)
+            case "rpc-tracker":
+                valid = given == (False, True, True)
+        return valid and _PATTERN.fullmatch(str(self)) is not None
 
     def __str__(self) -> str:
         if self.scheme == "local":

@@ -13,7 +13,9 @@ class EdgeMLError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        # Messages quote names from files; what is not printable (an escape sequence, say) must not reach the terminal.
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
 
 class UsageError(EdgeMLError):

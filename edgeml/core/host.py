@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from edgeml.core.errors import UsageError
+from edgeml.core.json_values import integer, items, number, pairs, record, string
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +56,37 @@ class HostInfo:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> HostInfo:
-        """Inverse of `to_json`."""
-        load = value["load_average"]
+        """Inverse of `to_json`.
+
+        Raises:
+            UsageError: the values are not those of a HostInfo.
+        """
+        values = record("host", value, [field.name for field in fields(cls)])
+        load = values["load_average"]
+        if load is not None and len(items("load_average", load)) != 3:
+            raise UsageError(f"load_average has {len(load)} values; it must have 3")
         return cls(
-            **(
-                value
-                | {
-                    "cpu_features": tuple(value["cpu_features"]),
-                    "frequency_mhz": tuple(value["frequency_mhz"]),
-                    "load_average": None if load is None else (load[0], load[1], load[2]),
-                    "versions": tuple(value["versions"].items()),
-                }
-            )
+            machine=string("machine", values["machine"]),
+            system=string("system", values["system"]),
+            cpu_model=string("cpu_model", values["cpu_model"]),
+            cpu_features=tuple(string("a CPU feature", each) for each in items("cpu_features", values["cpu_features"])),
+            logical_cores=integer("logical_cores", values["logical_cores"]),
+            available_cores=integer("available_cores", values["available_cores"]),
+            cgroup_cpu_quota=_optional(number, "cgroup_cpu_quota", values),
+            memory_bytes=_optional(integer, "memory_bytes", values),
+            governor=_optional(string, "governor", values),
+            frequency_mhz=tuple(
+                number("a frequency", each) for each in items("frequency_mhz", values["frequency_mhz"])
+            ),
+            temperature_c=_optional(number, "temperature_c", values),
+            load_average=None
+            if load is None
+            else (number("load", load[0]), number("load", load[1]), number("load", load[2])),
+            virtualized=_optional(string, "virtualized", values),
+            versions=pairs("versions", values["versions"]),
+            time=string("time", values["time"]),
         )
+
+
+def _optional(read: Callable[[str, object], T], name: str, values: dict[str, Any]) -> T | None:
+    return None if values[name] is None else read(name, values[name])

@@ -10,6 +10,10 @@ from edgeml.core.errors import UsageError
 
 Kind = Literal["llvm", "cuda"]
 
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_FEATURE = re.compile(r"[+-][A-Za-z0-9_][A-Za-z0-9_.-]*")
+_ARCH = re.compile(r"sm_[0-9]{2,3}[a-z]?")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -34,6 +38,18 @@ class Target:
     arch: str = ""
     host: str = ""
 
+    def __post_init__(self) -> None:
+        if self.kind == "llvm":
+            valid = not (self.arch or self.host) and all(
+                _WORD.fullmatch(word) for word in (self.triple, self.cpu) if word
+            )
+            valid = valid and all(_FEATURE.fullmatch(feature) for feature in self.features)
+        else:
+            valid = not (self.triple or self.cpu or self.features) and self.kind == "cuda"
+            valid = valid and bool(_ARCH.fullmatch(self.arch)) and self.host in _PROCESSORS
+        if not valid:
+            raise UsageError(f"unknown target {self._text()!r}; allowed: {_allowed()}")
+
     @property
     def name(self) -> str:
         """The preset's name where the target is one, else its text form."""
@@ -50,22 +66,21 @@ class Target:
             return PRESETS[text]
         kind, *options = text.split() or [""]
         values = _parse_options(text, options)
-        if kind == "llvm" and not {"arch", "host"} & values.keys():
-            features = tuple(values.get("features", "").split(",")) if values.get("features") else ()
-            return cls("llvm", triple=values.get("triple", ""), cpu=values.get("cpu", ""), features=features)
+        if kind == "llvm":
+            features = tuple(values["features"].split(",")) if "features" in values else ()
+            arch, host = values.get("arch", ""), values.get("host", "")
+            return cls("llvm", values.get("triple", ""), values.get("cpu", ""), features, arch, host)
         if kind == "cuda" and not {"triple", "cpu", "features"} & values.keys():
-            arch, host = values.get("arch", ""), values.get("host", "host")
-            if re.fullmatch(r"sm_\d{2,3}[a-z]?", arch) and host in PRESETS and PRESETS[host].kind == "llvm":
-                return cls("cuda", arch=arch, host=host)
-        raise UsageError(
-            f"unknown target {text!r}; allowed: {', '.join(PRESETS)}, "
-            "'llvm -triple=T -cpu=C -features=+a,-b' or 'cuda -arch=sm_NN -host=PRESET'"
-        )
+            return cls("cuda", arch=values.get("arch", ""), host=values.get("host", "host"))
+        raise UsageError(f"unknown target {text!r}; allowed: {_allowed()}")
 
     def __str__(self) -> str:
         for name, preset in PRESETS.items():
             if preset == self:
                 return name
+        return self._text()
+
+    def _text(self) -> str:
         options = {
             "triple": self.triple,
             "cpu": self.cpu,
@@ -74,6 +89,10 @@ class Target:
             "host": self.host,
         }
         return " ".join([self.kind, *(f"-{key}={value}" for key, value in options.items() if value)])
+
+
+def _allowed() -> str:
+    return f"{', '.join(PRESETS)}, 'llvm -triple=T -cpu=C -features=+a,-b' or 'cuda -arch=sm_NN -host=PRESET'"
 
 
 def _parse_options(text: str, options: list[str]) -> dict[str, str]:
@@ -93,7 +112,7 @@ _AARCH64 = "aarch64-linux-gnu"
 _CORTEX_A72 = Target("llvm", triple=_AARCH64, cpu="cortex-a72", features=("+neon",))
 _CORTEX_A76 = Target("llvm", triple=_AARCH64, cpu="cortex-a76", features=("+neon", "+dotprod"))
 
-PRESETS: dict[str, Target] = {
+_PROCESSORS: dict[str, Target] = {
     "host": Target("llvm"),
     "rpi3": Target("llvm", triple=_AARCH64, cpu="cortex-a53", features=("+neon",)),
     "rpi4": _CORTEX_A72,
@@ -101,6 +120,9 @@ PRESETS: dict[str, Target] = {
     "rpi-armv7": Target("llvm", triple="armv7l-linux-gnueabihf", cpu="cortex-a7", features=("+neon", "+vfp4")),
     "cortex-a72": _CORTEX_A72,
     "cortex-a76": _CORTEX_A76,
+}
+
+PRESETS: dict[str, Target] = _PROCESSORS | {
     "jetson-orin": Target("cuda", arch="sm_87", host="cortex-a76"),
     "cuda-sm_75": Target("cuda", arch="sm_75", host="host"),
     "cuda-sm_87": Target("cuda", arch="sm_87", host="host"),

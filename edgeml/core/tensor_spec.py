@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from edgeml.core.errors import UsageError
+from edgeml.core.json_values import integer, items, record, string
+
+_RANK_LIMIT = 64
+_DTYPE = re.compile("[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -47,5 +52,19 @@ class TensorSpec:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TensorSpec:
-        """Inverse of `to_json`."""
-        return cls(value["name"], tuple(value["shape"]), value["dtype"])
+        """Inverse of `to_json`.
+
+        Raises:
+            UsageError: the values are not those of a TensorSpec.
+        """
+        values = record("a tensor", value, ("name", "shape", "dtype"))
+        name, dtype = string("tensor name", values["name"]), string("dtype", values["dtype"])
+        shape = tuple(
+            axis if isinstance(axis, str) else integer(f"an axis of {name!r}", axis)
+            for axis in items("shape", values["shape"])
+        )
+        if len(shape) > _RANK_LIMIT or any(isinstance(axis, int) and axis < 0 for axis in shape):
+            raise UsageError(f"tensor {name!r} has the shape {shape}; at most {_RANK_LIMIT} axes, none negative")
+        if not _DTYPE.fullmatch(dtype):
+            raise UsageError(f"tensor {name!r} has the dtype {dtype!r}; a numpy name such as 'float32' is needed")
+        return cls(name, shape, dtype)

@@ -1,0 +1,65 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each installs what it needs into .venv and skips what is there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Root with apt-get may install Debian packages; everyone else goes on without them.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get)
+APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench system-packages dataset clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(VENV)/.demo dataset ## Train, export, quantize, measure and report on real data (minutes)
+	$(BIN)/edgeml demo --output demo-output
+
+test: $(VENV)/.dev ## Run the whole test suite
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.dev ## Check style, types and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/results
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+system-packages: ## Install the Debian packages that tests use (root only)
+ifneq ($(AS_ROOT),)
+	apt-get update -qq
+	$(APT) dataset-fashion-mnist chromium fonts-dejavu-core
+else
+	@echo "not root on Debian: tests that need a data set or a browser are skipped where these are missing"
+endif
+
+dataset:
+ifneq ($(AS_ROOT),)
+	@[ -d /usr/share/datasets/fashion-mnist ] || { apt-get update -qq && $(APT) dataset-fashion-mnist; } \
+		|| echo "dataset-fashion-mnist could not be installed; edgeml looks for the data elsewhere"
+endif
+
+clean: ## Remove what make made
+	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[train,report]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) --editable '.[bench]'
+	touch $@
