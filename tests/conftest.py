@@ -1,0 +1,51 @@
+"""Fixtures that tests of several stages share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WriteConvNet = Callable[..., Path]
+
+
+@pytest.fixture
+def write_conv_net(tmp_path: Path) -> WriteConvNet:
+    """Writes a small convolutional classifier as ONNX and returns its path; needs no torch."""
+
+    def write(
+        name: str = "net.onnx",
+        *,
+        channels: int = 4,
+        layers: int = 2,
+        size: int = 8,
+        classes: int = 10,
+        batch: int | str = "batch",
+        seed: int = 0,
+    ) -> Path:
+        import onnx
+        from onnx import helper, numpy_helper
+
+        generator = np.random.default_rng(seed)
+        nodes, weights, value, width = [], [], "image", 1
+        for layer in range(layers):
+            kernel = generator.standard_normal((channels, width, 3, 3)) / np.sqrt(9 * width)
+            weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"w{layer}"))
+            nodes.append(helper.make_node("Conv", [value, f"w{layer}"], [f"c{layer}"], pads=[1] * 4))
+            nodes.append(helper.make_node("Relu", [f"c{layer}"], [f"r{layer}"]))
+            value, width = f"r{layer}", channels
+        head = generator.standard_normal((width, classes)).astype(np.float32)
+        weights.append(numpy_helper.from_array(head, "head"))
+        nodes.append(helper.make_node("GlobalAveragePool", [value], ["pooled"]))
+        nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
+        nodes.append(helper.make_node("MatMul", ["flat", "head"], ["logits"]))
+        image = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [batch, 1, size, size])
+        logits = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [batch, classes])
+        graph = helper.make_graph(nodes, "net", [image], [logits], weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.checker.check_model(model)
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return write
