@@ -1,0 +1,173 @@
+"""The program that measures: opens one Session and obeys commands, one JSON object a line, on stdin and stdout.
+
+Run as `python -m edgeml.edge_bench.worker`. It needs the base install only and knows nothing of other contenders, so
+the same program serves a process on this machine and one at the far end of a link. Commands and what each answers:
+
+    open     artifact (a manifest), path, runtime, threads, batch, seed, samples (path or null)
+             -> load_ms, threads, batch
+    warm_up  limit_s -> runs, stable, latency_ms
+    sample   runs, settle -> latency_ns: the timed runs, after `settle` runs that are not kept
+    predict  samples (path of float32 .npy), output (path) -> count; writes the first output's rows as .npy
+    memory   -> peak_memory_bytes
+    stop     -> nothing, and the program ends
+
+An answer is {"ok": {...}} or {"error": message, "kind": name of the EdgeMLError}.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.core.artifact import Artifact
+from edgeml.core.device import Device
+from edgeml.core.errors import EdgeMLError
+from edgeml.core.session import Feeds, Session, SessionOptions
+from edgeml.edge_bench.feeds import as_input, batch_of, only_input, random_feeds, sample_feeds
+from edgeml.edge_bench.memory import bound_memory, peak_memory_bytes
+from edgeml.edge_bench.warmup import warm_up
+from edgeml.runtime.registry import get_runtime
+from edgeml.runtime.threads import available_threads
+
+_ACCURACY_BATCH = 32
+
+
+class Worker:
+    """One open Session and the feeds it is measured with."""
+
+    def __init__(self, session: Session, feeds: list[dict[str, npt.NDArray[Any]]], batch: int) -> None:
+        self._session = session
+        self._feeds = feeds
+        self._batch = batch
+        self._next = 0
+
+    def take(self, runs: int) -> list[int]:
+        """Latency of each of `runs` runs in nanoseconds: the call of `Session.run` on feeds that lie ready."""
+        run, clock = self._session.run, time.perf_counter_ns
+        turn = [self._feeds[(self._next + index) % len(self._feeds)] for index in range(runs)]
+        self._next += runs
+        latencies = []
+        collecting = gc.isenabled()
+        gc.disable()  # a collection would land in some sample
+        try:
+            for feeds in turn:
+                start = clock()
+                run(feeds)
+                latencies.append(clock() - start)
+        finally:
+            if collecting:
+                gc.enable()
+        return latencies
+
+    def warm_up(self, limit_s: float) -> dict[str, Any]:
+        """Run until latency settles."""
+        result = warm_up(self.take, int(limit_s * 1e9))
+        return {"runs": result.runs, "stable": result.stable, "latency_ms": result.latency_ns / 1e6}
+
+    def sample(self, runs: int, settle: int) -> dict[str, Any]:
+        """Measure; the first `settle` runs bring the model back into the caches and are dropped."""
+        if settle:
+            self.take(settle)
+        return {"latency_ns": self.take(runs)}
+
+    def predict(self, samples: str, output: str) -> dict[str, Any]:
+        """Write the first output's row for each sample, computed by the Session that is measured."""
+        spec = only_input(self._session.inputs)
+        inputs = np.load(samples, mmap_mode="r")
+        size = self._batch if isinstance(spec.shape[0], int) else max(self._batch, _ACCURACY_BATCH)
+        rows = []
+        for start in range(0, len(inputs), size):
+            batch = np.ascontiguousarray(inputs[start : start + size])
+            count = len(batch)
+            if count < size and isinstance(spec.shape[0], int):  # a fixed batch is filled up; the filling is cut off
+                batch = np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)])
+            feeds: Feeds = {spec.name: as_input(spec, batch)}
+            first = self._session.run(feeds)[self._session.outputs[0].name]
+            rows.append(np.asarray(first[:count], dtype=np.float32))
+        np.save(output, np.concatenate(rows))
+        return {"count": len(inputs)}
+
+
+def open_worker(
+    *,
+    artifact: dict[str, Any],
+    path: str,
+    runtime: str,
+    threads: int | None,
+    batch: int,
+    seed: int,
+    samples: str | None,
+) -> tuple[Worker, dict[str, Any]]:
+    """A worker for one artifact, and what opening it took.
+
+    Raises:
+        EdgeMLError: the artifact cannot be opened or fed.
+    """
+    model = Artifact.from_json(artifact, Path(path).parent).at(Path(path))
+    backend = get_runtime(runtime)
+    importlib.import_module(runtime)  # the package of that name: its import is not the model's load time
+    bound_memory()
+    start = time.perf_counter_ns()
+    session = backend.open(model, Device("local"), SessionOptions(threads=threads))
+    load_ms = (time.perf_counter_ns() - start) / 1e6
+    size = batch_of(session.inputs, batch)
+    if samples is None:
+        feeds = random_feeds(session.inputs, size, seed)
+    else:
+        feeds = sample_feeds(session.inputs, np.load(samples, mmap_mode="r"), size)
+    session.run(feeds[0])  # a model that does not fit its feeds is told of now, not while others wait
+    return Worker(session, feeds, size), {
+        "load_ms": load_ms,
+        "threads": available_threads() if threads is None else threads,
+        "batch": size,
+    }
+
+
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Obey the commands of `requests` until one is "stop" or there are no more."""
+    commands: dict[str, Callable[..., dict[str, Any]]] = {"memory": lambda: {"peak_memory_bytes": peak_memory_bytes()}}
+    for line in requests:
+        request = json.loads(line)
+        command = request.pop("command")
+        if command == "stop":
+            return
+        try:
+            if command == "open":
+                worker, answer = open_worker(**request)
+                commands |= {"warm_up": worker.warm_up, "sample": worker.sample, "predict": worker.predict}
+            else:
+                answer = commands[command](**request)
+            reply: dict[str, Any] = {"ok": answer}
+        except MemoryError:
+            reply = {"error": "it needs more memory than this machine has available", "kind": EdgeMLError.__name__}
+        except EdgeMLError as error:
+            reply = {"error": str(error), "kind": type(error).__name__}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def main() -> None:
+    """Serve on this process's stdin and stdout."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then closes stdin
+    # Whatever a library prints goes to stderr: the answers have a channel of their own.
+    channel = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with os.fdopen(channel, "w", encoding="utf-8") as replies, suppress(BrokenPipeError):
+        serve(sys.stdin, replies)
+
+
+if __name__ == "__main__":
+    main()
