@@ -1,0 +1,164 @@
+"""`edgeml export`: turn a network into a checked ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from edgeml.cli.output import json_option, note, print_json
+from edgeml.cli.source_options import source_options
+
+if TYPE_CHECKING:
+    from edgeml.core.parity import ParityReport
+    from edgeml.export.export import ExportPrecision, ExportResult
+
+
+@click.command("export")
+@click.argument("source")
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file to write."
+)
+@source_options
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
+@click.option("--calibration", help="Data to take int8 ranges from; its training split is used.")
+@click.option("--data", help="Data to judge the loss of accuracy on; its test split by default.")
+@click.option("--max-accuracy-drop", type=click.FloatRange(min=0), default=0.5, show_default=True, help="In points.")
+@click.option("--opset", type=int, help="ONNX operator set, 18 to 23.  [default: 20]")
+@click.option("--static-batch", is_flag=True, help="Fix the batch to 1.")
+@click.option("--inline-functions", is_flag=True, help="Replace model-local functions by their bodies.")
+@json_option
+def command(
+    source: str,
+    output: Path,
+    weights: Path | None,
+    classes: int | None,
+    in_channels: int | None,
+    resolution: int | None,
+    input_shape: tuple[int, int, int] | None,
+    precision: str,
+    calibration: str | None,
+    data: str | None,
+    max_accuracy_drop: float,
+    opset: int | None,
+    static_batch: bool,
+    inline_functions: bool,
+    as_json: bool,
+) -> None:
+    """Export a network to ONNX, quantize it, and prove it equal to its source.
+
+    SOURCE is a network (see `edgeml models list`), timm:NAME, file.py:factory, module:factory or file.onnx. Nothing is
+    written where the result does not agree with the source (exit code 4).
+    """
+    from edgeml.core.errors import UsageError
+    from edgeml.export.data import calibration_samples, evaluation_samples
+    from edgeml.export.export import export, export_onnx
+    from edgeml.export.reference_network import reference_network
+    from edgeml.export.to_onnx import DEFAULT_OPSET
+    from edgeml.models.source import is_onnx_source
+
+    if precision == "int8" and calibration is None:
+        raise UsageError(
+            "--precision int8 needs data to take ranges from: add --calibration DATA, such as digits:train"
+        )
+    common: dict[str, Any] = {
+        "precision": cast("ExportPrecision", precision),
+        "inline_functions": inline_functions,
+        "max_accuracy_drop": max_accuracy_drop,
+    }
+    if is_onnx_source(source):
+        given = {
+            "--weights": weights,
+            "--classes": classes,
+            "--in-channels": in_channels,
+            "--resolution": resolution,
+            "--input-shape": input_shape,
+            "--opset": opset,
+            "--static-batch": static_batch or None,
+        }
+        if refused := [name for name, value in given.items() if value is not None]:
+            raise UsageError(f"{', '.join(refused)} cannot be given with an ONNX file, whose graph is taken as it is")
+        path = Path(source)
+        result = export_onnx(
+            path,
+            output,
+            calibration=None if calibration is None else calibration_samples(calibration, path),
+            evaluation_data=None if data is None else evaluation_samples(data, path),
+            **common,
+        )
+    else:
+        network = reference_network(
+            source,
+            classes=classes,
+            in_channels=in_channels,
+            resolution=resolution,
+            weights=weights,
+            input_shape=input_shape,
+        )
+        result = export(
+            network,
+            output,
+            calibration=None if calibration is None else calibration_samples(calibration, network.preprocessing),
+            evaluation_data=None if data is None else evaluation_samples(data, network.preprocessing),
+            weights=weights,
+            opset=DEFAULT_OPSET if opset is None else opset,
+            static_batch=static_batch,
+            **common,
+        )
+    for warning in result.warnings:
+        note(f"note: {warning}")
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result)
+
+
+def _print(result: ExportResult) -> None:
+    artifact = result.artifact
+    rows = [
+        ("file", f"{artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)"),
+        ("model", artifact.model),
+        ("precision", artifact.precision),
+        *(("input", f"{spec.name} {list(spec.shape)} {spec.dtype}") for spec in artifact.inputs),
+        *(("output", f"{spec.name} {list(spec.shape)} {spec.dtype}") for spec in artifact.outputs),
+        ("sha256", artifact.sha256),
+        *parity_rows(result.parity),
+    ]
+    if result.float_nodes:
+        share = sum(node.share_of_macs for node in result.float_nodes)
+        rows.append(
+            (
+                "float nodes",
+                f"{len(result.float_nodes)} with {share:.0%} of the multiply-accumulates (--json lists them)",
+            )
+        )
+    print_rows(rows)
+
+
+def parity_rows(report: ParityReport) -> list[tuple[str, str]]:
+    """The comparisons as rows of a table."""
+    rows = [
+        (
+            f"batch {entry.batch}",
+            f"{'agrees' if entry.passed else 'DIFFERS'}: largest difference "
+            f"{'not finite' if entry.max_abs_difference is None else f'{entry.max_abs_difference:.2e}'}, "
+            f"allowed {entry.tolerance:.2e}",
+        )
+        for entry in report.outputs
+    ]
+    for data in report.data:
+        text = f"{'agrees' if data.passed else 'DIFFERS'}: same top-1 class {data.agreement:.2%}"
+        if data.sqnr_db is not None:
+            text += f", logits {data.sqnr_db:.1f} dB"
+        if data.accuracy is not None and data.reference_accuracy is not None:
+            text += f", accuracy {data.accuracy:.2%} of {data.reference_accuracy:.2%}"
+        rows.append((data.data, text))
+    return rows
+
+
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print a two-column table on stdout."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(f"{name:<{width}}  {text}")
