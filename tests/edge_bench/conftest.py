@@ -49,7 +49,7 @@ def make_contender() -> MakeContender:
 
         measured = None
         if accuracy is not None:
-            interval = (accuracy - 0.005, accuracy + 0.005)
+            interval = (max(0.0, accuracy - 0.005), min(1.0, accuracy + 0.005))
             measured = Accuracy(metric="top-1", value=accuracy, ci95=interval, data="digits:test", samples=360)
         return Contender(
             artifact=artifact or f"{model}-{precision}.onnx",

@@ -70,7 +70,7 @@ def test_the_page_says_every_verdict_and_every_warning(make_contender: MakeConte
     for verdict in verdicts(result):
         assert verdict.sentence in text
         assert all(note in text for note in verdict.notes)
-    assert "Noisy: a storm" in text
+    assert "noisy: a storm" in text
 
 
 def test_names_are_text_wherever_they_come_from(make_contender: MakeContender, make_result: MakeResult) -> None:
@@ -159,6 +159,22 @@ def test_nothing_to_report_is_a_usage_error(make_result: MakeResult, tmp_path: P
     with pytest.raises(UsageError, match="nothing to report"):
         write_report([make_result([])], tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("median", [1e-300, 1e300])
+def test_latencies_that_no_run_can_have_are_a_usage_error(
+    make_contender: MakeContender, make_result: MakeResult, median: float
+) -> None:
+    with pytest.raises(UsageError, match="a latency lies outside 1e-06 to 1e"):
+        render([make_result([make_contender(median=median)])])
+
+
+@pytest.mark.parametrize("accuracy", [-0.5, 91.7])
+def test_an_accuracy_that_is_no_share_is_a_usage_error(
+    make_contender: MakeContender, make_result: MakeResult, accuracy: float
+) -> None:
+    with pytest.raises(UsageError, match="no share between 0 and 1"):
+        render([make_result([make_contender(accuracy=accuracy)])])
 
 
 def test_a_missing_jinja2_names_the_extra(run: BenchResult, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,8 @@ _TIMEOUT_S = 60.0
 class Chromium:
     """A browser with one page, steered through its debugging pipe.
 
-    `events` collects what the page reported (requests, console, exceptions)."""
+    `events` collects what the page reported (requests, console, exceptions).
+    """
 
     def __init__(self, program: str) -> None:
         self._profile = tempfile.mkdtemp(prefix="edgeml-chromium-")

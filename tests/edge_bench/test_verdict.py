@@ -34,8 +34,9 @@ def comparison(
 def judge(make_contender: MakeContender, make_result: MakeResult) -> Callable[..., str]:
     """The sentence about int8 against fp32 of one network."""
 
-    def sentence(found: Comparison, **options: float) -> str:
-        return verdicts(make_result([make_contender("fp32"), make_contender("int8")], [found]), **options)[1].sentence
+    def sentence(found: Comparison, tolerance_points: float = 0.5) -> str:
+        result = make_result([make_contender("fp32"), make_contender("int8")], [found])
+        return verdicts(result, tolerance_points=tolerance_points)[1].sentence
 
     return sentence
 
