@@ -58,6 +58,8 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
+	# The reference that our networks are compared with. Its requirements would bring a CUDA build; the tests need none of it.
+	$(PIP) --no-deps timm torchvision
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -1,0 +1,1 @@
+"""TinyNet and EfficientNet-B0: one network, made smaller along resolution, width and depth."""
