@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# `make test` is how this file runs; `make demo` takes minutes and has its own test below.
+# `make test` is how this file runs; `make demo` has a test of its own below.
 RUN_ELSEWHERE = {"make demo", "make test"}
 
 
@@ -44,3 +45,19 @@ def test_the_readme_names_the_two_set_up_commands_and_the_makefile_has_them() ->
     for command in RUN_ELSEWHERE:
         assert f"$ {command}" in readme
         assert re.search(rf"^{command.removeprefix('make ')}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.timeout(900)
+def test_the_demo_reaches_its_accuracy_and_leaves_a_report(tmp_path: Path) -> None:
+    """`make demo` in full where Fashion-MNIST is on the machine, on digits elsewhere."""
+    completed = run(["edgeml", "demo", "--output", str(tmp_path), "--json"], tmp_path)
+    assert completed.returncode == 0, completed.stderr
+    told = json.loads(completed.stdout)
+    assert told["data"] == "digits" or told["top1"] >= 0.91
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    accuracy = {contender["precision"]: contender["accuracy"]["value"] for contender in results["contenders"]}
+    assert told["data"] == "digits" or abs(accuracy["int8"] - accuracy["fp32"]) <= 0.005
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+    assert len(told["verdicts"]) == 3

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 NETWORK = "tinynet-r28-w0.35-d0.5-small"
 # The 1,437 images of digits make short epochs.
 EPOCHS = {"fashion-mnist": 6, "digits": 24}
+# Points of accuracy that fp16 and int8 may lose: one of digits' 360 test images is 0.28 points, too coarse for 0.5.
+MAX_ACCURACY_DROP = {"fashion-mnist": 0.5, "digits": 1.5}
 
 
 @click.command("demo")
@@ -101,7 +103,14 @@ def _export(weights: Path, output: Path, data: str) -> list[Artifact]:
     for precision in ("fp16", "int8"):
         file = output / f"{precision}.onnx"
         results.append(
-            export_onnx(fp32, file, precision=precision, calibration=calibration, evaluation_data=evaluation)
+            export_onnx(
+                fp32,
+                file,
+                precision=precision,
+                calibration=calibration,
+                evaluation_data=evaluation,
+                max_accuracy_drop=MAX_ACCURACY_DROP[data],
+            )
         )
     for result in results:
         for warning in result.warnings:

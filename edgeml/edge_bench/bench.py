@@ -73,7 +73,6 @@ def bench(
         before,
         read_conditions(),
         frequencies_mhz=measurement.frequencies_mhz,
-        start_load=None if host.load_average is None else host.load_average[0],
     )
     return BenchResult(
         contenders=contenders,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from edgeml.edge_bench.environment import frequency_mhz
 from edgeml.runtime.cgroup import cgroup_directories, read_number
-from edgeml.runtime.threads import affinity_cores
 
 OTHERS_LIMIT = 0.10
 STEAL_LIMIT = 0.02
@@ -58,20 +57,19 @@ def read_conditions(root: Path = Path("/")) -> Conditions:
 
 
 def condition_warnings(
-    before: Conditions, after: Conditions, *, frequencies_mhz: Sequence[float] = (), start_load: float | None = None
+    before: Conditions, after: Conditions, *, frequencies_mhz: Sequence[float] = ()
 ) -> tuple[str, ...]:
     """What disturbed a run between two readings, a sentence each; empty where nothing did.
+
+    The load average is no witness: it still tells of what ended before the run, such as the user's own training.
 
     Args:
         before: counters at the start.
         after: counters after every worker has ended, so that `own_s` holds their time.
         frequencies_mhz: frequency of the fastest core under load, in the order read.
-        start_load: load average of the last minute before the run.
     """
     elapsed_s = max(after.time_s - before.time_s, 1e-3)
     found = []
-    if start_load is not None and start_load > max(1.0, affinity_cores() / 2):
-        found.append(f"noisy: the load average was {start_load:.1f} when the run began")
     if before.busy_s is not None and after.busy_s is not None:
         others = (after.busy_s - before.busy_s - (after.own_s - before.own_s)) / elapsed_s
         if others > OTHERS_LIMIT:

@@ -133,10 +133,8 @@ def test_a_quiet_run_and_an_unknown_machine_give_no_warning() -> None:
     assert condition_warnings(conditions(**unknown), conditions(**unknown)) == ()
 
 
-def test_a_falling_frequency_and_a_busy_start_are_told() -> None:
+def test_a_falling_frequency_is_told() -> None:
     steady = condition_warnings(conditions(), conditions(), frequencies_mhz=[2400, 2390, 2400, 2410, 2400, 2380])
     assert steady == ()
     (fallen,) = condition_warnings(conditions(), conditions(), frequencies_mhz=[2400, 2400, 2000, 1900, 1500, 1500])
     assert "frequency fell by 38%" in fallen
-    (busy,) = condition_warnings(conditions(), conditions(), start_load=99.0)
-    assert "load average was 99.0" in busy

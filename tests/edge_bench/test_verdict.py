@@ -126,7 +126,7 @@ def test_size_and_doubt_are_noted(make_contender: MakeContender, make_result: Ma
 @pytest.mark.parametrize(
     ("warning", "hedged"),
     [
-        ("noisy: the load average was 3.0 when the run began", (True, True, True)),
+        ("noisy: other programs took 80% of a core during the run", (True, True, True)),
         ("throttled: the control group's CPU quota stopped the run for 9% of its time", (True, True, True)),
         ("int8: drift: latency rose by 9% within launches", (False, True, False)),
         ("fp32: noisy: 9% of the samples are outliers far above the rest", (True, True, True)),

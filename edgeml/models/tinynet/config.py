@@ -52,8 +52,10 @@ _STAGES = (
     Stage(kernel=5, stride=2, expansion=6, channels=192, repeats=4),
     Stage(kernel=3, stride=1, expansion=6, channels=320, repeats=1),
 )
-# Our choice, not a paper's: stem and stages 2 and 3 halve, so a 28 px image ends as a 4x4 map instead of 1x1.
-_SMALL_FORM_STRIDES = (1, 2, 2, 1, 1, 1, 1)
+# Our choice, not a paper's: stage 2 keeps its input's size, so a 28 px image ends as a 2x2 map and not as one pixel,
+# and the stages between see four times as many. On Fashion-MNIST it trains faster and gets further than with stages 4
+# and 6 kept instead.
+_SMALL_FORM_STRIDES = (1, 1, 2, 2, 1, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class TinyNetConfig:
         resolution: side of the square input in pixels.
         width: multiplier of every stage's channels (the stem is fixed; the head never falls below 1280).
         depth: multiplier of every stage's number of blocks.
-        small: the form for small images (28 to 64 px): stages 4 and 6 keep their input's size, so the last map is an
-            eighth of the image and not a 32nd. Weights have the same shapes in both forms.
+        small: the form for small images (28 to 64 px): stage 2 keeps its input's size, so the last map is a 16th of
+            the image and not a 32nd. Weights have the same shapes in both forms.
     """
 
     resolution: int
