@@ -117,8 +117,7 @@ def _check_writable(output: Path | None, report: Path | None) -> None:
 
 def _samples(artifacts: Sequence[Artifact], data: str, limit: int | None) -> tuple[list[Samples | None], list[str]]:
     """The data as each artifact takes it, and remarks on how that was decided where the artifact does not say."""
-    from edgeml.cli.bench_data import preprocessing_of
-    from edgeml.models.datasets import open_dataset, to_samples
+    from edgeml.models.datasets import open_dataset, preprocessing_of, to_samples
 
     dataset = open_dataset(data)
     known: dict[object, Samples] = {}

@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeml.core.artifact import load_manifest
-from edgeml.core.errors import UsageError
 from edgeml.core.preprocessing import Preprocessing
 from edgeml.core.samples import Samples
-from edgeml.export.onnx_source import read_onnx
-from edgeml.export.run_onnx import input_spec
+from edgeml.runtime.onnx_file import open_artifact
 
 if TYPE_CHECKING:
     from edgeml.models.datasets.dataset import Dataset
 
 CALIBRATION_SAMPLES = 256
-_IMAGE_AXES = 4
 
 
 def calibration_samples(spec: str, source: Preprocessing | Path) -> Samples:
@@ -44,20 +40,7 @@ def evaluation_samples(spec: str, source: Preprocessing | Path) -> Samples:
 
 
 def _samples(dataset: Dataset, source: Preprocessing | Path, limit: int | None) -> Samples:
-    from edgeml.models.datasets.transforms import to_samples
+    from edgeml.models.datasets import preprocessing_of, to_samples
 
-    preprocessing = source if isinstance(source, Preprocessing) else _of_file(source, dataset)
+    preprocessing = source if isinstance(source, Preprocessing) else preprocessing_of(open_artifact(source), dataset)[0]
     return to_samples(dataset, preprocessing, limit)
-
-
-def _of_file(path: Path, dataset: Dataset) -> Preprocessing:
-    """The manifest's transform, else the data set's own at the size of the file's input."""
-    from edgeml.models.datasets.transforms import default_preprocessing
-
-    known = load_manifest(path)
-    if known is not None and known.preprocessing is not None:
-        return known.preprocessing
-    _, shape = input_spec(read_onnx(path))
-    if len(shape) != _IMAGE_AXES or None in shape[1:] or shape[2] != shape[3]:
-        raise UsageError(f"the input of {path} has the shape {shape}; data can be fed to square images only")
-    return default_preprocessing(dataset, resolution=shape[2])

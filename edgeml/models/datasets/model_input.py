@@ -1,16 +1,14 @@
-"""How the data given to `edgeml bench` becomes the input of a model file that does not say it itself."""
+"""How the images of a data set become the input of a model file, also of one that does not say it itself."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from edgeml.core.artifact import Artifact
 from edgeml.core.errors import UsageError
 from edgeml.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-
-if TYPE_CHECKING:
-    from edgeml.core.artifact import Artifact
-    from edgeml.models.datasets import Dataset
+from edgeml.models.datasets.dataset import Dataset
+from edgeml.models.datasets.transforms import default_preprocessing
 
 
 def preprocessing_of(artifact: Artifact, dataset: Dataset) -> tuple[Preprocessing, str | None]:
@@ -21,13 +19,11 @@ def preprocessing_of(artifact: Artifact, dataset: Dataset) -> tuple[Preprocessin
     """
     if artifact.preprocessing is not None:
         return artifact.preprocessing, None
-    from edgeml.models.datasets import default_preprocessing
-
     shape = artifact.inputs[0].shape if len(artifact.inputs) == 1 else ()
     if len(shape) != 4 or shape[1] not in {1, 3} or not all(isinstance(axis, int) for axis in shape[1:]):
         raise UsageError(
             f"{artifact.path} has no manifest and does not take one image (batch, 1 or 3 channels, height, width) of "
-            "fixed size: export it with edgeml, or measure it without --data"
+            "fixed size: export it with edgeml, or leave the data out"
         )
     _, channels, height, width = (int(axis) if isinstance(axis, int) else 0 for axis in shape)
     guess = replace(default_preprocessing(dataset, resolution=height), height=height, width=width)
