@@ -31,6 +31,7 @@ lint: $(VENV)/.dev ## Check style, types and the import rules
 bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/results
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/cross_check.py
+	$(BIN)/python benchmarks/int8_placement.py
 	$(BIN)/python benchmarks/a_a_test.py
 
 system-packages: ## Install the Debian packages that tests use (root only)

@@ -127,11 +127,21 @@ def test_ctrl_c_leaves_a_checkpoint_and_one_line(tmp_path: Path, data: str) -> N
     run = tmp_path / "run"
     command = [sys.executable, "-m", "edgeml.cli.main", "train", _NETWORK, "--data", data, "--recipe", "quick"]
     command += ["--epochs", "100000", "--batch-size", "8", "--threads", "1", "--output", str(run)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while not (run / "metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell's background job ignores SIGINT and hands that on; a user at a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        while not (run / "metrics.jsonl").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert told.count("\n") == 1
     assert "--resume" in told
