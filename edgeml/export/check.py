@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.core.artifact import Artifact
+from edgeml.core.errors import CheckFailedError
 from edgeml.core.parity import LayerDifference, ParityReport
 from edgeml.core.samples import Samples
 from edgeml.export.clean import clean
@@ -24,7 +25,7 @@ from edgeml.export.parity import (
     compare_with_torch,
     generated_inputs,
 )
-from edgeml.export.run_onnx import run_samples
+from edgeml.export.run_onnx import input_spec, run_samples
 from edgeml.export.to_onnx import evaluation, to_onnx
 
 if TYPE_CHECKING:
@@ -58,13 +59,29 @@ def check(
 
     Raises:
         UntrustedFileError: a file breaks a safety limit.
-        CheckFailedError: the outputs do not even have the same shapes.
+        CheckFailedError: the inputs or the outputs do not even have the same shapes.
     """
     model = read_onnx(artifact.path)
     exact = artifact.precision == "fp32"
     if isinstance(reference, Path):
+        _check_inputs(artifact.path, model, str(reference), input_spec(read_onnx(reference))[1])
         return _check_onnx(model, reference, exact, data, max_accuracy_drop)
+    _check_inputs(artifact.path, model, reference.name, (None, *reference.input_shape))
     return _check_torch(model, reference, exact, data, max_accuracy_drop)
+
+
+def _check_inputs(path: Path, model: onnx.ModelProto, reference: str, expected: tuple[int | None, ...]) -> None:
+    """Refuse files that cannot be fed what the reference is fed; a dynamic axis takes any size."""
+    _, found = input_spec(model)
+    if len(found) != len(expected) or any(None not in (a, b) and a != b for a, b in zip(found, expected, strict=True)):
+        raise CheckFailedError(
+            f"{path} takes inputs of shape {_shape(found)}, {reference} of {_shape(expected)}: they are not the same "
+            "model; for a network, --resolution and --in-channels choose another input"
+        )
+
+
+def _shape(axes: tuple[int | None, ...]) -> str:
+    return "x".join("any" if axis is None else str(axis) for axis in axes)
 
 
 def _check_onnx(

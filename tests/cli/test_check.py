@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from edgeml.cli import check, export
 from edgeml.cli.main import COMMANDS
+from edgeml.core.errors import CheckFailedError
 from tests.export.faults import scale_weights
 
 SMALL = ["--classes", "10", "--in-channels", "1", "--resolution", "28"]
@@ -37,3 +39,23 @@ def test_a_fresh_export_agrees_and_an_altered_one_is_told_with_its_layer(tmp_pat
     assert layer["layer"].startswith("blocks.3.0.conv_pwl")
     assert layer["op_type"] == "Conv"
     assert "blocks.3.0.conv_pwl" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (["--classes", "10", "--in-channels", "1", "--resolution", "32"], "inputs of shape anyx1x28x28, .*anyx1x32x32"),
+        (["--classes", "7", "--in-channels", "1", "--resolution", "28"], "shape"),
+    ],
+)
+def test_a_reference_of_another_shape_is_told_in_one_line(tmp_path: Path, other: list[str], told: str) -> None:
+    path = str(tmp_path / "e.onnx")
+    runner = CliRunner()
+    runner.invoke(export.command, ["tinynet-e", *SMALL, "--output", path], catch_exceptions=False)
+    with pytest.raises(CheckFailedError, match=told):
+        runner.invoke(
+            check.command,
+            [path, "--reference", "tinynet-e", *other],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
