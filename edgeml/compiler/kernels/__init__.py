@@ -1,0 +1,1 @@
+"""Vector kernels for processors, written instruction by instruction with TVMScript's IRBuilder."""

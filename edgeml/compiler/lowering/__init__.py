@@ -1,0 +1,1 @@
+"""Replaces the operators of an imported model by calls of our kernels."""
