@@ -91,10 +91,10 @@ def _replace_converters(frontend: Any) -> None:
     if getattr(frontend, "_edgeml_converters", False):
         return
     original = frontend._get_convert_map
-    clip = _clip_converter(frontend)
+    clip, total = _clip_converter(frontend), _sum_converter(frontend)
 
     def converters() -> dict[str, Any]:
-        return {**original(), "Clip": clip}
+        return {**original(), "Clip": clip, "Sum": total}
 
     frontend._get_convert_map = converters
     frontend._edgeml_converters = True
@@ -127,6 +127,21 @@ def _clip_converter(frontend: Any) -> Any:
             return value
 
     return Clip
+
+
+def _sum_converter(frontend: Any) -> Any:
+    """Sum as additions; TVM's own stacks the tensors in memory first."""
+    from tvm import relax
+
+    class Sum(frontend.OnnxOpConverter):  # type: ignore[misc]
+        @classmethod
+        def _impl_v1(cls, bb: Any, inputs: Any, attr: Any, params: Any) -> Any:  # noqa: ARG003
+            total = inputs[0]
+            for each in inputs[1:]:
+                total = bb.normalize(relax.op.add(total, each))
+            return total
+
+    return Sum
 
 
 def _scalar(expr: Any) -> float:

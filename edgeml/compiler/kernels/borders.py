@@ -43,7 +43,7 @@ class Borders:
         return row_case * len(self._column_cases) + self._column_case(column)
 
     def starts(self, taps: npt.NDArray[np.int64], zero_point: int) -> npt.NDArray[np.int32]:
-        """The sums' first values, (cases, channels), for weights summed over input channels (height, width, channels)."""
+        """The sums' first values, (cases, channels), for weights (height, width, channels) summed over inputs."""
         rows = [taps[low:high].sum(0) for low, high in self._row_cases]
         sums = [row[low:high].sum(0) for row in rows for low, high in self._column_cases]
         return (np.stack(sums) * -zero_point).astype(np.int32)

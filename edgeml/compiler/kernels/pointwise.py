@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
@@ -60,6 +61,12 @@ class Pointwise:
     def _tile(self) -> Tile:
         rows = self.pixels if self.gated or self.batch is None else self.pixels * self.batch
         return choose_tile(self.isa, rows, self._stride_out // self._vector.lanes)
+
+    @property
+    def _panel(self) -> int:
+        """Tiles whose pixels stay in the second-level cache while all blocks of output channels pass over them."""
+        row_bytes = 4 * (self._stride_in + self._stride_out)
+        return max(_PANEL_BYTES // (row_bytes * self._tile.rows), 1)
 
     @property
     def _gate_weights(self) -> bool:
@@ -153,8 +160,11 @@ class Pointwise:
 
         if isinstance(rows, int) or self.pixels >= tile.rows:
             tiles = -(-rows // tile.rows) if isinstance(rows, int) else (rows + tile.rows - 1) // tile.rows
-            with loop(tile.blocks * tiles, work) as index:
-                emit(index // tiles, overlapping(index % tiles, tile.rows, rows), tile.rows)
+            panels = (tiles + self._panel - 1) // self._panel
+            with loop(panels * tile.blocks, work) as index:
+                panel, block = index // tile.blocks, index % tile.blocks
+                with T.serial(0, tirx.Min(self._panel, tiles - panel * self._panel)) as within:
+                    emit(block, overlapping(panel * self._panel + within, tile.rows, rows), tile.rows)
             return
         # Fewer rows than a tile may come: whole tiles, then row by row.
         with loop(tile.blocks, work) as block:
@@ -207,6 +217,8 @@ class Pointwise:
         return chains if self.isa.broadcast_operand else 1 << (chains - 1).bit_length() if chains < self._vector.lanes else self._vector.lanes
 
 
+# A quarter of the second-level cache of the smallest processors with a vector unit worth the name.
+_PANEL_BYTES = 128 << 10
 # Multiply-adds a processor has under way at once: two a cycle, four cycles each.
 _IN_FLIGHT = 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -44,7 +44,7 @@ class QuantizedConvolution:
     channels_out: int
     source: Quantization
     groups: int = 1
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = field(default_factory=Epilogue)
 
     @cached_property
     def _vector(self) -> Vector:
@@ -74,9 +74,7 @@ class QuantizedConvolution:
     @cached_property
     def _words(self) -> int:
         """Words of codes that hold a group's channels, wherever in a word the group begins."""
-        return max(
-            -(-(group * self._depth % WORD + self._depth) // WORD) for group in range(min(self.groups, WORD))
-        )
+        return max(-(-(group * self._depth % WORD + self._depth) // WORD) for group in range(min(self.groups, WORD)))
 
     @property
     def _last_word(self) -> int:
@@ -238,22 +236,14 @@ class _Call:
 
     def _channels(self, sums: Registers, base: Expr, pixels: dict[int, int], weights_at: Expr) -> None:
         """Add one tap's products over the input channels; `pixels` have their input column relative to the tile's."""
-        layer, dot, vectors = self.layer, self.layer._dot, self.layer._tile.vectors
+        layer = self.layer
 
         def add(word: Expr, words: int) -> None:
-            codes = {
-                pixel: dot.words(self.source, base + column * layer._stride_in + word * WORD, words)
-                for pixel, column in pixels.items()
-            }
-            for each in range(words):
-                row_of_weights = dot.weights(self.weights, (weights_at + word + each) * layer._word_of_weights, vectors)
-                for pixel, operand in codes.items():
-                    parts = operand(each)
-                    for column in range(vectors):
-                        at = pixel * vectors + column
-                        sums[at] = dot.add(sums[at], parts, row_of_weights[column])
+            places = {pixel: base + column * layer._stride_in + word * WORD for pixel, column in pixels.items()}
+            at = (weights_at + word) * layer._word_of_weights
+            layer._dot.multiply(sums, self.source, places, self.weights, at, words, layer._tile.vectors)
 
-        step = dot.words_at_once
+        step = layer._dot.words_at_once
         if layer._words // step > 1:
             with T.serial(0, layer._words // step) as group:
                 add(group * step, step)

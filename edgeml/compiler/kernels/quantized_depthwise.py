@@ -1,8 +1,8 @@
-"""Depthwise convolution on 8-bit codes: the sums are small enough to be exact in float32 multiply-adds."""
+"""Depthwise convolution on 8-bit codes: dot products down the columns, or float32 multiply-adds; both exact."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +11,11 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.borders import Borders
+from edgeml.compiler.kernels.column_products import ColumnProducts
 from edgeml.compiler.kernels.depthwise import tile_width
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, Quantization, padded
 from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
-from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
+from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans, touched
 
 # Whole numbers up to here are exact in float32; a product of two codes is at most 255 * 128.
@@ -42,7 +43,7 @@ class QuantizedDepthwise:
     columns: Axis
     channels: int
     source: Quantization
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = field(default_factory=Epilogue)
 
     @cached_property
     def _vector(self) -> Vector:
@@ -60,10 +61,23 @@ class QuantizedDepthwise:
     def _taps(self) -> int:
         return self.rows.taps * self.columns.taps
 
+    @cached_property
+    def _columns(self) -> ColumnProducts | None:
+        """Dot products down the columns, where the processor has them and the weights fit its registers."""
+        products = ColumnProducts(self._vector, self.source.dtype, self.rows, self.columns, self._stride)
+        return products if products.fits else None
+
     @property
     def _type(self) -> str:
         """Type of the sums: float32 while every partial sum, the start included, is exact in it."""
-        return "float32" if 2 * self._taps * _LARGEST_PRODUCT < _EXACT else "int32"
+        return "float32" if not self._columns and 2 * self._taps * _LARGEST_PRODUCT < _EXACT else "int32"
+
+    @property
+    def _weights(self) -> Argument:
+        blocks = self._stride // self._vector.lanes
+        if self._columns:
+            return Argument("weights", (blocks, *self._columns.weights_shape), self._columns.weights_dtype)
+        return Argument("weights", (blocks, self._taps, self._vector.lanes), self._type)
 
     def kernel(self) -> Kernel:
         """The kernel; reads input (batch, height, width, padded channels), what `pack` makes, operands.
@@ -74,7 +88,7 @@ class QuantizedDepthwise:
         source = (self.batch, self.rows.size_in, self.columns.size_in, self._stride)
         inputs = (
             Argument("input", source, self.source.dtype),
-            Argument("weights", (self._stride // self._vector.lanes, self._taps, self._vector.lanes), self._type),
+            self._weights,
             Argument("starts", (self._borders.cases, self._stride), self._type),
             Argument("scales", (self._stride,)),
             Argument("bias", (self._stride,)),
@@ -96,16 +110,20 @@ class QuantizedDepthwise:
             Weights by channel vectors, what the sums start with (so that the input's zero point cancels) by
             `Borders.cases`, the scale of the sums, the bias.
         """
-        full = np.zeros((self._stride, self._taps), np.int64)
+        full = np.zeros((self._stride, self._taps), np.int8)
         full[: self.channels] = weights.reshape(self.channels, self._taps)
         blocks = full.reshape(-1, self._vector.lanes, self._taps).transpose(0, 2, 1)
-        sums = full.T.reshape(self.rows.taps, self.columns.taps, self._stride)
-        starts = self._borders.starts(sums, self.source.zero_point)
+        sums = full.T.reshape(self.rows.taps, self.columns.taps, self._stride).astype(np.int64)
+        zero_point = self.source.zero_point
+        if self._columns:
+            packed, zero_point = self._columns.pack(blocks), self._columns.zero_point(zero_point)
+        else:
+            packed = np.ascontiguousarray(blocks.astype(self._type))
+        starts = self._borders.starts(sums, zero_point)
         channels = np.zeros((2, self._stride), np.float32)
         channels[0, : self.channels] = scales.astype(np.float64) * self.source.scale
         if bias is not None:
             channels[1, : self.channels] = bias
-        packed = np.ascontiguousarray(blocks.astype(self._type))
         return packed, starts.astype(self._type), channels[0].copy(), channels[1].copy()
 
     def _body(self, batch: Expr, source: Buffer, weights: Buffer, *rest: Buffer) -> None:
@@ -114,7 +132,8 @@ class QuantizedDepthwise:
         height, columns = self.rows.size_out, self.columns
         blocks = self._stride // self._vector.lanes
         work = height * columns.size_out * self._taps * self._stride
-        widest = tile_width(columns.size_out, self.isa.registers - columns.taps - 3)
+        taken = self._columns.registers if self._columns else columns.taps + 3
+        widest = tile_width(columns.size_out, self.isa.registers - taken)
         with loop((batch if self.batch is None else self.batch) * blocks * height, work) as index:
             place = _Place(index // (blocks * height), index // height % blocks, index % height)
             for span in spans(columns, widest):
@@ -156,6 +175,23 @@ class _Call:
         for pixel in range(span.width):
             case = layer._borders.case(place.row, None if span.tiles > 1 else span.first + pixel)
             sums[pixel] = vector.load(self.starts, case * stride + channel)
+        if layer._columns:
+            layer._columns.add(sums, self.source, self.weights, place.sample, place.block, place.row, span, first)
+        else:
+            self._multiply_adds(sums, place, span, first)
+        for pixel in range(span.width):
+            at = ((place.sample * rows.size_out + place.row) * columns.size_out + first + pixel) * stride + channel
+            value = sums[pixel].astype(vector.dtype) * vector.load(self.scales, channel)
+            value = value + vector.load(self.bias, channel)
+            where = Place(at, channel, place.sample)
+            value = layer.epilogue.apply(vector, value, self.operands, where, stride)
+            layer.epilogue.store(vector, self.output, at, value)
+
+    def _multiply_adds(self, sums: Registers, place: _Place, span: Span, first: Expr) -> None:
+        """Add the products row by row of the window; each code is loaded and converted once."""
+        layer, vector = self.layer, self.layer._vector
+        rows, columns, lanes = layer.rows, layer.columns, vector.lanes
+        kind = vector.of(layer._type)
         low, high = rows_inside(rows, place.row)
         with T.serial(0, high - low) as offset:
             tap = low + offset
@@ -166,14 +202,8 @@ class _Call:
             source_row = place.row * rows.stride - rows.pad_begin + tap * rows.dilation
             base = (place.sample * rows.size_in + source_row) * columns.size_in + first * columns.stride
             for position, uses in touched(columns, span):
-                code = vector.load(self.source, (base + position) * stride + channel).astype(vector.of("int32"))
+                at = (base + position) * layer._stride + place.block * lanes
+                code = vector.load(self.source, at).astype(vector.of("int32"))
                 value = vector.keep(code.astype(kind), kind)
                 for pixel, column in uses:
                     sums[pixel] = sums[pixel] + value * taps[column]
-        for pixel in range(span.width):
-            at = ((place.sample * rows.size_out + place.row) * columns.size_out + first + pixel) * stride + channel
-            value = sums[pixel].astype(vector.dtype) * vector.load(self.scales, channel)
-            value = value + vector.load(self.bias, channel)
-            where = Place(at, channel, place.sample)
-            value = layer.epilogue.apply(vector, value, self.operands, where, stride)
-            layer.epilogue.store(vector, self.output, at, value)

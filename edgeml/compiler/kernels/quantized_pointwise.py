@@ -1,8 +1,8 @@
-"""1x1 convolution and dense layer on 8-bit codes: exact sums in int32, then float32 as the standard's QDQ form has it."""
+"""1x1 convolution and dense layer on 8-bit codes: exact sums in int32, then float32 as QDQ has it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,7 +37,7 @@ class QuantizedPointwise:
     channels_in: int
     channels_out: int
     source: Quantization
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = field(default_factory=Epilogue)
 
     @cached_property
     def _vector(self) -> Vector:
@@ -154,18 +154,9 @@ class _Call:
             sums[index] = vector.load(self.starts, channel + index % vectors * lanes)
 
         def add(word: Expr, words: int) -> None:
-            dot = layer._dot
-            codes = [
-                dot.words(self.source, (row + pixel) * layer._stride_in + word * WORD, words) for pixel in range(count)
-            ]
-            for each in range(words):
-                at = (block * layer._words + word + each) * layer._word_of_weights
-                row_of_weights = dot.weights(self.weights, at, vectors)
-                for pixel in range(count):
-                    operand = codes[pixel](each)
-                    for index in range(vectors):
-                        at = pixel * vectors + index
-                        sums[at] = dot.add(sums[at], operand, row_of_weights[index])
+            pixels = {pixel: (row + pixel) * layer._stride_in + word * WORD for pixel in range(count)}
+            at = (block * layer._words + word) * layer._word_of_weights
+            layer._dot.multiply(sums, self.source, pixels, self.weights, at, words, vectors)
 
         step = layer._dot.words_at_once
         if layer._words >= step:

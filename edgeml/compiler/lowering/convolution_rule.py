@@ -10,8 +10,8 @@ import numpy as np
 from edgeml.compiler.kernels.convolution import Convolution
 from edgeml.compiler.kernels.depthwise import Depthwise
 from edgeml.compiler.kernels.pointwise import Pointwise
-
-
+from edgeml.compiler.kernels.quantized_convolution import QuantizedConvolution
+from edgeml.compiler.kernels.quantized_depthwise import QuantizedDepthwise
 from edgeml.compiler.kernels.quantized_pointwise import QuantizedPointwise
 from edgeml.compiler.kernels.vector import Vector
 from edgeml.compiler.kernels.window import Axis
@@ -56,9 +56,9 @@ class _Layer:
 
 
 def convolution(plan: Plan, node: Node) -> Group | None:
-    """The group of a conv2d node; None where its kind has no kernel."""
+    """The group of a conv2d node; None where its weights are no constants or its size is unknown."""
     layer = _layer(plan, node)
-    if layer is None or not _has_kernel(plan, layer):
+    if layer is None:
         return None
     chain = plan.chain(node)
     coded = dequantize_of(plan.graph, layer.source)
@@ -91,11 +91,26 @@ def _layer(plan: Plan, node: Node) -> _Layer | None:
     return _Layer(node, source, image, weights, axes[0], axes[1], int(attributes.groups))
 
 
-def _has_kernel(plan: Plan, layer: _Layer) -> bool:
-    if layer.is_pointwise or layer.is_depthwise or layer.groups == 1:
-        return True
-    per_group = layer.channels_out // layer.groups
-    return per_group % Vector(plan.isa).lanes == 0
+def _with_whole_vectors(plan: Plan, layer: _Layer, weights: Array) -> tuple[int, Array]:
+    """Groups merged until the output channels of each fill whole vectors, zeros where they did not see each other.
+
+    Args:
+        plan: tells the vector unit.
+        layer: the convolution.
+        weights: (channels_out, channels_in / groups, height, width), float32 or int8.
+
+    Returns:
+        The number of merged groups, and their weights.
+    """
+    lanes, groups = Vector(plan.isa).lanes, layer.groups
+    per_group, depth = layer.channels_out // groups, weights.shape[1]
+    fits = (m for m in range(1, groups) if groups % m == 0 and per_group * m % lanes == 0)
+    merged = 1 if groups == 1 else next(fits, groups)
+    full = np.zeros((layer.channels_out, depth * merged, *weights.shape[2:]), weights.dtype)
+    for group in range(groups):
+        rows, column = slice(group * per_group, (group + 1) * per_group), group % merged * depth
+        full[rows, column : column + depth] = weights[rows]
+    return groups // merged, full
 
 
 def _float(plan: Plan, layer: _Layer, chain: Chain) -> Group:
@@ -123,9 +138,8 @@ def _float(plan: Plan, layer: _Layer, chain: Chain) -> Group:
     if layer.is_depthwise:
         return _float_depthwise(plan, layer, chain, weights, common)
     planar = layer.image.channels <= _PLANAR_CHANNELS and plan.graph.producer(layer.source) is None
-    windowed = Convolution(
-        rows=layer.rows, columns=layer.columns, groups=layer.groups, planar=planar, **channels, **common
-    )
+    groups, weights = _with_whole_vectors(plan, layer, weights)
+    windowed = Convolution(rows=layer.rows, columns=layer.columns, groups=groups, planar=planar, **channels, **common)
     arrays = windowed.pack(weights, chain.bias)
 
     def emit_windowed(values: Values) -> None:
@@ -183,9 +197,8 @@ def _quantized(plan: Plan, layer: _Layer, chain: Chain, coded: Coded, codes: Cod
         kernel = QuantizedDepthwise(rows=layer.rows, columns=layer.columns, channels=layer.image.channels, **common)
     else:
         name = "convolution"
-        kernel = QuantizedConvolution(
-            rows=layer.rows, columns=layer.columns, groups=layer.groups, **channels, **common
-        )
+        groups, weights = _with_whole_vectors(plan, layer, weights)
+        kernel = QuantizedConvolution(rows=layer.rows, columns=layer.columns, groups=groups, **channels, **common)
     packed = kernel.pack(weights, scales, chain.bias)
 
     def emit(values: Values) -> None:

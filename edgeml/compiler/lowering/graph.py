@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,18 @@ from tvm import relax, tirx
 # TVM's expressions have no static types.
 Expr = Any
 Array = npt.NDArray[Any]
+
+
+# What batch normalization is made of: worked out on constants, so that it goes into the weights before it.
+_ARITHMETIC: dict[str, Callable[..., Array]] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda value: 1 / np.sqrt(value),
+    "negative": np.negative,
+}
 
 
 @dataclass(eq=False)
@@ -51,27 +64,51 @@ class Graph:
     _producers: dict[Expr, Node] = field(default_factory=dict)
     _users: dict[Expr, list[Node]] = field(default_factory=lambda: defaultdict(list))
     _constants: dict[Expr, Array | None] = field(default_factory=dict)
+    _aliases: dict[Expr, Expr] = field(default_factory=dict)
+    _tuples: dict[Expr, list[Expr]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Any) -> Graph:
         """The graph of a function whose body is straight-line bindings."""
-        graph = cls([], _variables(function.body.body))
+        graph = cls([], [])
         for block in function.body.blocks:
             for binding in block.bindings:
-                graph._add(binding)
+                graph._add(binding.var, binding.value)
+        graph.outputs.extend(read for variable in _variables(function.body.body) for read in graph._read(variable))
         return graph
 
-    def _add(self, binding: Any) -> None:
-        value = binding.value
+    def _add(self, var: Expr, value: Expr) -> None:
+        if isinstance(value, relax.Var):
+            self._aliases[var] = self.resolve(value)
+            return
+        if isinstance(value, relax.TupleGetItem) and value.tuple_value in self._tuples:
+            self._aliases[var] = self.resolve(self._tuples[value.tuple_value][int(value.index)])
+            return
+        if isinstance(value, relax.Tuple):
+            self._tuples[var] = list(value.fields)
+            return
         is_call = hasattr(value, "op") and hasattr(value, "args")
         name = getattr(value.op, "name", "") if is_call else ""
-        node = Node(
-            binding.var, value, name.removeprefix("relax.") if name.startswith("relax.") else "", _arguments(value)
-        )
+        operator = name.removeprefix("relax.") if name.startswith("relax.") else ""
+        node = Node(var, value, operator, [self.resolve(argument) for argument in value.args] if is_call else [])
         self.nodes.append(node)
-        self._producers[node.var] = node
-        for variable in {*_free_variables(value)}:
+        self._producers[var] = node
+        for variable in {read for variable in relax.analysis.free_vars(value) for read in self._read(variable)}:
             self._users[variable].append(node)
+
+    def _read(self, variable: Expr) -> list[Expr]:
+        """The variables that are read with one: the fields of a tuple."""
+        if variable not in self._tuples:
+            return [self.resolve(variable)]
+        return [read for each in self._tuples[variable] for read in self._read(each)]
+
+    def fields(self, variable: Expr) -> list[Expr] | None:
+        """The fields of a variable that is a tuple written out in the graph, else None."""
+        return self._tuples.get(variable) if isinstance(variable, relax.Var) else None
+
+    def resolve(self, expr: Expr) -> Expr:
+        """The variable that an expression is another name of, or the expression itself."""
+        return self._aliases.get(expr, expr) if isinstance(expr, relax.Var) else expr
 
     def producer(self, expr: Expr) -> Node | None:
         """The node that defines a variable; None for inputs and constants."""
@@ -101,8 +138,10 @@ class Graph:
         return self._constants[expr]
 
     def _evaluate(self, node: Node) -> Array | None:
-        if isinstance(node.expr, relax.Var):
-            return self.constant(node.expr)
+        if node.operator in _ARITHMETIC:
+            values = [self.constant(argument) for argument in node.arguments]
+            known = [value for value in values if value is not None]
+            return _ARITHMETIC[node.operator](*known) if len(known) == len(values) else None
         if node.operator not in {"reshape", "permute_dims", "dequantize", "squeeze", "expand_dims", "astype"}:
             return None
         value = self.constant(node.arguments[0])
@@ -154,11 +193,3 @@ def _variables(expr: Expr) -> list[Expr]:
     if isinstance(expr, relax.Tuple):
         return [variable for each in expr.fields for variable in _variables(each)]
     return [expr]
-
-
-def _arguments(value: Expr) -> list[Expr]:
-    return list(value.args) if hasattr(value, "args") else []
-
-
-def _free_variables(value: Expr) -> list[Expr]:
-    return list(relax.analysis.free_vars(value))

@@ -8,6 +8,7 @@ import tvm
 from tvm import relax
 
 from edgeml.compiler.isa import VectorISA
+from edgeml.compiler.lowering.concatenation_rule import concatenation
 from edgeml.compiler.lowering.convolution_rule import convolution
 from edgeml.compiler.lowering.dense_rule import dense
 from edgeml.compiler.lowering.elementwise_rule import elementwise, reshape, softmax
@@ -26,6 +27,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "nn.max_pool2d": (pooling,),
     "nn.avg_pool2d": (pooling,),
     "nn.softmax": (softmax,),
+    "concat": (concatenation,),
     "reshape": (reshape,),
     "squeeze": (reshape,),
 }
@@ -97,8 +99,10 @@ def _is_lazy(node: Node, graph: Graph) -> bool:
 
 def _substitute(expr: Expr, values: Values) -> Any:
     """The expression over the new function's variables, in the model's layout."""
+    if (fields := values.graph.fields(expr)) is not None:
+        return relax.Tuple([_substitute(each, values) for each in fields])
     if isinstance(expr, relax.Var):
-        return values.model(expr)
+        return values.model(values.graph.resolve(expr))
     if isinstance(expr, relax.Tuple):
         return relax.Tuple([_substitute(each, values) for each in expr.fields])
     if isinstance(expr, relax.TupleGetItem):

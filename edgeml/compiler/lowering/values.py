@@ -91,7 +91,7 @@ class Values:
             shape = image_shape(expr)
             assert shape is not None, "what was packed has channels"
             kernel = self._layout(shape, dtype_of(expr)).unpack()
-            self._model[expr] = self.call(kernel, [self._packed[expr]], shape)
+            self._model[expr] = self.call(kernel, [self.packed(expr)], shape)
         return self._model[expr]
 
     def packed(self, expr: Expr) -> Expr:
@@ -111,7 +111,7 @@ class Values:
                 quantization=coded.quantization,
             ).kernel()
             self._packed[expr] = self.call(kernel, [self.packed(coded.codes)], shape)
-        elif shape.count == 1 and padded(shape.channels, Vector(self.isa)) == shape.channels and len(shape.pixels) == 0:
+        elif not shape.pixels and shape.samples is None and padded(shape.channels, Vector(self.isa)) == shape.channels:
             self._packed[expr] = self.model(expr)  # the layouts are the same
         else:
             kernel = self._layout(shape, dtype_of(expr)).pack()
