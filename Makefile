@@ -8,7 +8,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench system-packages dataset clean
+.PHONY: help demo test test-fast lint bench system-packages emulated-device dataset clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,10 +37,15 @@ bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/re
 system-packages: ## Install the Debian packages that tests use (root only)
 ifneq ($(AS_ROOT),)
 	apt-get update -qq
-	$(APT) dataset-fashion-mnist chromium fonts-dejavu-core
+	$(APT) dataset-fashion-mnist chromium fonts-dejavu-core \
+		g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
 else
-	@echo "not root on Debian: tests that need a data set or a browser are skipped where these are missing"
+	@echo "not root on Debian: tests that need a data set, a browser or an ARM compiler are skipped where it is missing"
 endif
+
+emulated-device: $(VENV)/.dev ## Set up the emulated ARM device qemu://aarch64 in your cache (needs qemu-user-static)
+	$(BIN)/python -m edgeml.runtime.emulated_machine_setup
+	$(BIN)/python -m edgeml.runtime.target_libraries rpi4
 
 dataset:
 ifneq ($(AS_ROOT),)

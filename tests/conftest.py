@@ -1,12 +1,17 @@
 """Fixtures that tests of several stages share."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeml.core.artifact import Artifact, load_manifest
+
 WriteConvNet = Callable[..., Path]
+LIBRARY_BUILDER = Path(__file__).parent / "build_tvm_libraries.py"
 
 
 @pytest.fixture
@@ -49,3 +54,25 @@ def write_conv_net(tmp_path: Path) -> WriteConvNet:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tvm_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """Small libraries for this machine, by name; each has its ONNX file NAME.onnx beside it where it has one.
+
+    They are built by a process of its own, so that tests of the runtime run without the compiler.
+    """
+    return build_tvm_libraries(tmp_path_factory.mktemp("libraries"))
+
+
+def build_tvm_libraries(directory: Path, preset: str = "host") -> dict[str, Artifact]:
+    """The same libraries for the target of that name, which takes its cross compiler."""
+    subprocess.run([sys.executable, LIBRARY_BUILDER, directory, preset], check=True)
+    found = [load_manifest(path) for path in sorted(directory.glob("*.so"))]
+    return {artifact.path.stem: artifact for artifact in found if artifact is not None}
+
+
+@pytest.fixture(scope="session")
+def tvm_libraries_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Artifact]]:
+    """Builds them for another target."""
+    return lambda preset: build_tvm_libraries(tmp_path_factory.mktemp(preset), preset)

@@ -26,7 +26,7 @@ _COUNT = click.IntRange(min=1)
 @click.command("bench")
 @click.argument("artifacts", nargs=-1, required=True, metavar="ARTIFACT...", type=_FILE)
 @click.option("--device", default="local", show_default=True, help="Where to run; this release runs on local only.")
-@click.option("--runtime", default="onnxruntime", show_default=True, help="What executes the models.")
+@click.option("--runtime", help="What executes the models: onnxruntime, tvm.  [default: what opens each file's format]")
 @click.option(
     "--threads",
     multiple=True,
@@ -48,7 +48,7 @@ _COUNT = click.IntRange(min=1)
 def command(
     artifacts: tuple[Path, ...],
     device: str,
-    runtime: str,
+    runtime: str | None,
     threads: tuple[int, ...],
     batch: int,
     data: str | None,

@@ -23,6 +23,8 @@ class VectorISA:
         dot_product: how four neighbouring int8 products are summed into an int32 lane: in one instruction (AVX-512
             VNNI, ARM's dot product extension), by widening multiplications, or lane by lane.
         broadcast_operand: a multiply-add takes a scalar straight from memory (x86); otherwise a lane of a register (ARM).
+        rounds: whether it has an instruction that rounds to whole numbers.
+        explicit_fma: whether LLVM fuses a multiplication and an addition only when it is told to (ARMv7).
     """
 
     name: str
@@ -30,16 +32,21 @@ class VectorISA:
     registers: int
     dot_product: DotProduct
     broadcast_operand: bool
+    rounds: bool = True
+    explicit_fma: bool = False
 
 
 AVX512_VNNI = VectorISA("AVX-512 VNNI", 16, 32, "vnni", broadcast_operand=True)
 AVX512 = VectorISA("AVX-512", 16, 32, "vpmaddwd", broadcast_operand=True)
 AVX2 = VectorISA("AVX2", 8, 16, "vpmaddwd", broadcast_operand=True)
-SSE = VectorISA("SSE", 4, 16, "vpmaddwd", broadcast_operand=True)
+SSE = VectorISA("SSE2", 4, 16, "vpmaddwd", broadcast_operand=True, rounds=False)
 NEON_DOT = VectorISA("NEON with dot product", 4, 32, "sdot", broadcast_operand=False)
 NEON = VectorISA("NEON", 4, 32, "smlal", broadcast_operand=False)
-NEON_ARMV7 = VectorISA("NEON (ARMv7)", 4, 16, "smlal", broadcast_operand=False)
-SCALAR = VectorISA("no vectors", 4, 16, "none", broadcast_operand=True)
+NEON_ARMV7 = VectorISA("NEON (ARMv7)", 4, 16, "smlal", broadcast_operand=False, rounds=False)
+NEON_ARMV7_FMA = VectorISA(
+    "NEON (ARMv7) with fused multiply-add", 4, 16, "smlal", broadcast_operand=False, rounds=False, explicit_fma=True
+)
+SCALAR = VectorISA("no vectors", 4, 16, "none", broadcast_operand=True, rounds=False)
 
 # LLVM's names of x86 processors by what they have.
 _X86_VNNI = frozenset(
@@ -56,6 +63,7 @@ _ARM_DOT = frozenset(
     "cortex-x2 cortex-x3 cortex-a510 cortex-a710 cortex-a715 neoverse-n1 neoverse-n2 neoverse-v1 neoverse-v2 apple-m1 "
     "apple-m2 apple-m3 apple-m4".split()
 )
+_ARMV7_FMA = frozenset("cortex-a5 cortex-a7 cortex-a12 cortex-a15 cortex-a17 cortex-a53 cortex-a72 krait".split())
 
 
 def isa_of(target: Target) -> VectorISA:
@@ -68,7 +76,10 @@ def isa_of(target: Target) -> VectorISA:
     if machine in {"aarch64", "arm64"}:
         return NEON_DOT if _has_arm_dot(target) else NEON
     if machine.startswith("arm"):
-        return NEON_ARMV7
+        fused = "-vfp4" not in target.features and (
+            "+vfp4" in target.features or target.cpu in _ARMV7_FMA or "vfpv4" in _flags_of(target)
+        )
+        return NEON_ARMV7_FMA if fused else NEON_ARMV7
     if machine in {"x86_64", "amd64"}:
         return _x86(target)
     return SCALAR
@@ -77,11 +88,11 @@ def isa_of(target: Target) -> VectorISA:
 def _has_arm_dot(target: Target) -> bool:
     if "+dotprod" in target.features or "-dotprod" in target.features:
         return "+dotprod" in target.features
-    return "asimddp" in _processor_flags() if _is_this_machine(target) else target.cpu in _ARM_DOT
+    return "asimddp" in _flags_of(target) or target.cpu in _ARM_DOT
 
 
 def _x86(target: Target) -> VectorISA:
-    flags = _processor_flags() if _is_this_machine(target) else frozenset()
+    flags = _flags_of(target)
     if "avx512_vnni" in flags or target.cpu in _X86_VNNI or "+avx512vnni" in target.features:
         found = AVX512_VNNI
     elif {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= flags or target.cpu in _X86_AVX512:
@@ -95,8 +106,9 @@ def _x86(target: Target) -> VectorISA:
     return AVX2 if "-avx512f" in target.features and found.lanes > AVX2.lanes else found
 
 
-def _is_this_machine(target: Target) -> bool:
-    return not target.triple and not target.cpu
+def _flags_of(target: Target) -> frozenset[str]:
+    """Features of this machine's processor where the target is this machine, else none."""
+    return frozenset() if target.triple or target.cpu else _processor_flags()
 
 
 def _processor_flags() -> frozenset[str]:

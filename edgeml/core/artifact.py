@@ -19,6 +19,7 @@ from edgeml.core.tensor_spec import TensorSpec
 
 Format = Literal["onnx", "tvm"]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
+Schedule = Literal["kernels", "tuned", "dlight"]
 
 SCHEMA_VERSION = 1
 MANIFEST_SUFFIX = ".edgeml.json"
@@ -37,7 +38,10 @@ _MANIFEST_KEYS = (
     "tool_versions",
     "preprocessing",
     "classes",
+    "schedule",
 )
+# Keys that manifests of earlier releases lack, with what their absence means.
+_LATER_KEYS: dict[str, Any] = {"schedule": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,8 @@ class Artifact:
         tool_versions: versions of the packages that made it.
         preprocessing: how an image becomes its input, where known.
         classes: class names in logit order, where known.
+        schedule: where a compiled file's loops come from: this project's own kernels, a tuner's search, or TVM's rules
+            for GPUs; None for a portable file.
     """
 
     path: Path
@@ -71,6 +77,7 @@ class Artifact:
     tool_versions: tuple[tuple[str, str], ...] = ()
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
+    schedule: Schedule | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -102,6 +109,7 @@ class Artifact:
             "tool_versions": dict(self.tool_versions),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_json(),
             "classes": list(self.classes),
+            "schedule": self.schedule,
         }
 
     @classmethod
@@ -114,11 +122,12 @@ class Artifact:
         version = mapping("the manifest", value).get("schema_version")
         if version != SCHEMA_VERSION:
             raise UsageError(f"the manifest's schema_version is {version!r:.80}; this edgeml reads {SCHEMA_VERSION}")
-        values = record("the manifest", value, _MANIFEST_KEYS)
+        values = record("the manifest", _LATER_KEYS | value, _MANIFEST_KEYS)
         name = string("file", values["file"])
         if Path(name).name != name or name in {"", ".", ".."} or "\\" in name or "\0" in name:
             raise UsageError(f"the manifest names the file {name!r:.80}; it must be a plain name in its own directory")
         target, parent, preprocessing = values["target"], values["parent_sha256"], values["preprocessing"]
+        schedule = values["schedule"]
         return cls(
             path=directory / name,
             format=cast("Format", choice("format", values["format"], get_args(Format))),
@@ -132,6 +141,7 @@ class Artifact:
             tool_versions=pairs("tool_versions", values["tool_versions"]),
             preprocessing=None if preprocessing is None else Preprocessing.from_json(preprocessing),
             classes=tuple(string("a class name", each) for each in items("classes", values["classes"])),
+            schedule=None if schedule is None else cast("Schedule", choice("schedule", schedule, get_args(Schedule))),
         )
 
     def save_manifest(self) -> None:

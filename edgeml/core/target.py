@@ -64,6 +64,12 @@ class Target:
         """
         if text in PRESETS:
             return PRESETS[text]
+        if text in _TOO_OLD_BOARDS:
+            arch, cpu = _TOO_OLD_BOARDS[text]
+            raise UsageError(
+                f"target {text!r} has a GPU of architecture {arch}, and CUDA 13 makes code for sm_75 and newer only; "
+                f"compile for its processor: 'llvm -triple={_AARCH64} -cpu={cpu}' (allowed: {_allowed()})"
+            )
         kind, *options = text.split() or [""]
         values = _parse_options(text, options)
         if kind == "llvm":
@@ -120,6 +126,16 @@ _PROCESSORS: dict[str, Target] = {
     "rpi-armv7": Target("llvm", triple="armv7l-linux-gnueabihf", cpu="cortex-a7", features=("+neon", "+vfp4")),
     "cortex-a72": _CORTEX_A72,
     "cortex-a76": _CORTEX_A76,
+}
+
+# Boards that users will ask for: the architecture of the GPU and LLVM's name of the processor.
+_TOO_OLD_BOARDS = {
+    "jetson-nano": ("sm_53", "cortex-a57"),
+    "jetson-tx1": ("sm_53", "cortex-a57"),
+    "jetson-tx2": ("sm_62", "cortex-a57"),
+    "jetson-xavier": ("sm_72", "carmel"),
+    "jetson-xavier-nx": ("sm_72", "carmel"),
+    "jetson-agx-xavier": ("sm_72", "carmel"),
 }
 
 PRESETS: dict[str, Target] = _PROCESSORS | {

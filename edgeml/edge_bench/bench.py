@@ -21,7 +21,7 @@ from edgeml.edge_bench.noise import noise_warnings
 from edgeml.edge_bench.statistics import compare, verdicts
 from edgeml.edge_bench.throttling import condition_warnings, read_conditions
 from edgeml.edge_bench.verdict import baseline_index
-from edgeml.runtime.registry import get_runtime
+from edgeml.runtime.registry import get_runtime, runtime_of_format
 from edgeml.runtime.threads import available_threads
 
 
@@ -29,7 +29,7 @@ def bench(
     artifacts: Sequence[Artifact],
     *,
     device: Device,
-    runtime: str = "onnxruntime",
+    runtime: str | None = None,
     threads: Sequence[int] | None = None,
     samples: Sequence[Samples | None] | None = None,
     settings: BenchSettings | None = None,
@@ -41,7 +41,7 @@ def bench(
     Args:
         artifacts: what to measure; the same file may be given twice (an A/A test).
         device: where to run.
-        runtime: what executes the models.
+        runtime: what executes the models; None takes for each file the runtime that opens its format.
         threads: thread counts to measure every artifact with; None takes the cores this process may use.
         samples: labelled inputs for each artifact, or None to feed it random values and leave accuracy out.
         settings: how much to measure.
@@ -60,10 +60,11 @@ def bench(
     settings = BenchSettings() if settings is None else settings
     data = tuple(samples) if samples is not None else (None,) * len(artifacts)
     thread_counts = tuple(dict.fromkeys(threads)) if threads else (available_threads(),)
-    _check(artifacts, device, runtime, thread_counts, data)
+    runtimes = [runtime_of_format(artifact.format) if runtime is None else runtime for artifact in artifacts]
+    _check(artifacts, device, runtimes, thread_counts, data)
     host, before = host_info(), read_conditions()
     with tempfile.TemporaryDirectory(prefix="edgeml-bench-") as directory:
-        entries, labels_of = _entries(artifacts, runtime, thread_counts, data, Path(directory))
+        entries, labels_of = _entries(artifacts, runtimes, thread_counts, data, Path(directory))
         measurement = measure(entries, settings, progress)
         accuracies = [_accuracy(entry, known) for entry, known in zip(entries, labels_of, strict=True)]
     contenders = tuple(
@@ -85,7 +86,7 @@ def bench(
 def _check(
     artifacts: Sequence[Artifact],
     device: Device,
-    runtime: str,
+    runtimes: Sequence[str],
     threads: Sequence[int],
     data: Sequence[Samples | None],
 ) -> None:
@@ -97,8 +98,8 @@ def _check(
         raise MissingError(f"device {device} cannot be reached: this edgeml measures on the device 'local' only")
     if min(threads) < 1:
         raise UsageError(f"threads is {min(threads)}; it must be at least 1")
-    formats = get_runtime(runtime).formats
-    for artifact, known in zip(artifacts, data, strict=True):
+    for artifact, runtime, known in zip(artifacts, runtimes, data, strict=True):
+        formats = get_runtime(runtime).formats
         if artifact.format not in formats:
             raise UsageError(
                 f"{artifact.path} has the format {artifact.format}; {runtime} opens {', '.join(sorted(formats))}"
@@ -113,13 +114,17 @@ def _check(
 
 
 def _entries(
-    artifacts: Sequence[Artifact], runtime: str, threads: Sequence[int], data: Sequence[Samples | None], directory: Path
+    artifacts: Sequence[Artifact],
+    runtimes: Sequence[str],
+    threads: Sequence[int],
+    data: Sequence[Samples | None],
+    directory: Path,
 ) -> tuple[list[Entry], list[Samples | None]]:
     """What to measure, with the samples written where every worker can read them, each set once."""
     files: dict[int, Path] = {}
     entries: list[Entry] = []
     labels_of: list[Samples | None] = []
-    for artifact, known in zip(artifacts, data, strict=True):
+    for artifact, runtime, known in zip(artifacts, runtimes, data, strict=True):
         if known is not None and id(known) not in files:
             files[id(known)] = directory / f"samples-{len(files)}.npy"
             np.save(files[id(known)], known.inputs)

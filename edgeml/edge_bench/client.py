@@ -22,6 +22,10 @@ _KINDS: dict[str, type[EdgeMLError]] = {
 _COMMAND = (sys.executable, "-m", "edgeml.edge_bench.worker")
 _TAIL_BYTES = 4096
 _LINE_LIMIT = 300
+_HINTS = {
+    "SIGKILL": " (the kernel may have ended it for want of memory)",
+    "SIGILL": " (the model is compiled for a processor with instructions that this one lacks)",
+}
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -116,6 +120,5 @@ class WorkerProcess:
         last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
         if code < 0:
             name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-            hint = " (the kernel may have ended it for want of memory)" if name == "SIGKILL" else ""
-            return f"the worker was ended by {name}{hint}; its last line: {last[:_LINE_LIMIT]}"
+            return f"the worker was ended by {name}{_HINTS.get(name, '')}; its last line: {last[:_LINE_LIMIT]}"
         return f"the worker ended with code {code}; its last line: {last[:_LINE_LIMIT]}"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgeml.core.errors import UsageError
 from edgeml.core.tensor_spec import TensorSpec
+from edgeml.runtime.aligned import aligned_copy
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -25,6 +26,8 @@ def batch_of(inputs: Sequence[TensorSpec], asked: int) -> int:
 
 def random_feeds(inputs: Sequence[TensorSpec], batch: int, seed: int) -> list[Arrays]:
     """Seeded feeds: standard normal numbers, whole numbers of 0 and 1 (safe as indices), random truth values.
+
+    All feeds begin at a multiple of 64 bytes, so that no runtime has to copy what another reads where it lies.
 
     Raises:
         UsageError: an input has a dynamic axis beside the batch, or takes text or bfloat16.
@@ -47,7 +50,7 @@ def sample_feeds(inputs: Sequence[TensorSpec], samples: npt.NDArray[np.float32],
     spec = only_input(inputs)
     rows = np.arange(DISTINCT_FEEDS * batch) % len(samples)
     return [
-        {spec.name: as_input(spec, np.ascontiguousarray(samples[rows[start : start + batch]]))}
+        {spec.name: aligned_copy(as_input(spec, samples[rows[start : start + batch]]))}
         for start in range(0, len(rows), batch)
     ]
 
@@ -79,7 +82,7 @@ def as_input(spec: TensorSpec, batch: npt.NDArray[np.float32]) -> npt.NDArray[An
 def _random(spec: TensorSpec, batch: int, generator: np.random.Generator) -> npt.NDArray[Any]:
     shape = spec.with_batch(batch)
     if spec.dtype.startswith("float"):
-        return generator.standard_normal(shape).astype(spec.dtype)
+        return aligned_copy(generator.standard_normal(shape).astype(spec.dtype))
     if not spec.dtype.startswith(("int", "uint", "bool")):
         raise UsageError(f"input {spec.name} takes {spec.dtype}, for which edgeml makes no random values")
-    return generator.integers(0, 2, shape).astype(spec.dtype)
+    return aligned_copy(generator.integers(0, 2, shape).astype(spec.dtype))

@@ -17,7 +17,6 @@ An answer is {"ok": {...}} or {"error": message, "kind": name of the EdgeMLError
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import signal
@@ -38,7 +37,7 @@ from edgeml.core.session import Feeds, Session, SessionOptions
 from edgeml.edge_bench.feeds import as_input, batch_of, only_input, random_feeds, sample_feeds
 from edgeml.edge_bench.memory import bound_memory, peak_memory_bytes
 from edgeml.edge_bench.warmup import warm_up
-from edgeml.runtime.registry import get_runtime
+from edgeml.runtime.registry import get_runtime, import_package
 from edgeml.runtime.threads import available_threads
 
 _ACCURACY_BATCH = 32
@@ -117,7 +116,7 @@ def open_worker(
     """
     model = Artifact.from_json(artifact, Path(path).parent).at(Path(path))
     backend = get_runtime(runtime)
-    importlib.import_module(runtime)  # the package of that name: its import is not the model's load time
+    import_package(runtime)  # not part of the model's load time
     bound_memory()
     start = time.perf_counter_ns()
     session = backend.open(model, Device("local"), SessionOptions(threads=threads))

@@ -35,6 +35,7 @@ def artifact(tmp_path: Path) -> Artifact:
         tool_versions=(("onnx", "1.20"), ("torch", "2.9")),
         preprocessing=Preprocessing(28, 28, (0.5,), (0.25,), "bilinear", 0.875),
         classes=("shoe", "bag"),
+        schedule="kernels",
     )
 
 
@@ -44,6 +45,22 @@ def test_a_manifest_gives_the_artifact_back(artifact: Artifact) -> None:
     assert artifact.size_bytes == len(CONTENT)
     assert artifact.manifest_path == manifest_path(artifact.path)
     assert artifact.manifest_path.name == "model.onnx.edgeml.json"
+
+
+def test_a_manifest_written_before_schedules_were_told_still_loads(artifact: Artifact) -> None:
+    value = artifact.to_json()
+    del value["schedule"]
+    artifact.manifest_path.write_text(json.dumps(value), encoding="utf-8")
+    found = load_manifest(artifact.path)
+    assert found is not None
+    assert found.schedule is None
+    assert found.target == artifact.target
+
+
+def test_an_unknown_schedule_is_refused_with_what_is_allowed(artifact: Artifact) -> None:
+    artifact.manifest_path.write_text(json.dumps(artifact.to_json() | {"schedule": "fast"}), encoding="utf-8")
+    with pytest.raises(UsageError, match="schedule.*fast.*kernels, tuned, dlight"):
+        load_manifest(artifact.path)
 
 
 def test_a_pair_of_files_can_be_moved_and_renamed(artifact: Artifact, tmp_path: Path) -> None:

@@ -72,6 +72,19 @@ def test_other_texts_are_refused_with_what_is_allowed(text: str) -> None:
         Target.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("board", "arch", "cpu"), [("jetson-nano", "sm_53", "cortex-a57"), ("jetson-xavier", "sm_72", "carmel")]
+)
+def test_a_board_too_old_for_cuda_13_is_refused_with_the_target_of_its_processor(
+    board: str, arch: str, cpu: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{arch}, and CUDA 13 makes code for sm_75 and newer only") as refused:
+        Target.parse(board)
+    mend = re.search("'(llvm [^']+)'", str(refused.value))
+    assert mend is not None
+    assert Target.parse(mend[1]).cpu == cpu
+
+
 def test_a_target_that_has_no_text_form_cannot_be_made() -> None:
     with pytest.raises(UsageError, match="unknown target"):
         Target("llvm", cpu="two words")

@@ -123,7 +123,7 @@ def test_what_does_not_fit_together_is_refused_before_anything_runs(write_conv_n
         bench([artifact], device=LOCAL, samples=[wide])
     tvm = replace(artifact, format="tvm")
     with pytest.raises(UsageError, match="opens onnx"):
-        bench([tvm], device=LOCAL)
+        bench([tvm], device=LOCAL, runtime="onnxruntime")
 
 
 def test_a_worker_that_fails_ends_the_run_with_one_line(write_conv_net: WriteConvNet) -> None:

@@ -101,10 +101,13 @@ def test_a_worker_that_dies_is_told_of_with_its_last_line() -> None:
         worker.ask("open", timeout_s=TIMEOUT_S)
 
 
-def test_a_worker_that_is_killed_names_the_signal() -> None:
-    program = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"
+@pytest.mark.parametrize(
+    ("number", "message"), [(9, "SIGKILL .*want of memory"), (4, "SIGILL .*a processor with instructions")]
+)
+def test_a_worker_that_is_killed_names_the_signal(number: int, message: str) -> None:
+    program = f"import os, sys; sys.stdin.readline(); os.kill(os.getpid(), {number})"
     with (
-        pytest.raises(EdgeMLError, match=r"ended by SIGKILL .*want of memory.*it printed nothing"),
+        pytest.raises(EdgeMLError, match=rf"ended by {message}.*it printed nothing"),
         WorkerProcess("m.onnx", (sys.executable, "-c", program)) as worker,
     ):
         worker.ask("open", timeout_s=TIMEOUT_S)

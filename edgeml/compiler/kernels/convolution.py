@@ -220,7 +220,7 @@ class Convolution:
             for pixel, operand in operands.items():
                 for column in range(vectors):
                     at = pixel * vectors + column
-                    sums[at] = sums[at] + operand(index) * row_of_weights[column]
+                    sums[at] = vector.multiply_add(operand(index), row_of_weights[column], sums[at])
 
 
 @dataclass(frozen=True)

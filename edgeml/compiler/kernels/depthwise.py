@@ -143,7 +143,7 @@ class _Call:
             for position, uses in touched(columns, span):
                 value = vector.keep(vector.load(self.source, base + position * layer._stride + block * lanes))
                 for pixel, column in uses:
-                    sums[pixel] = sums[pixel] + value * taps[column]
+                    sums[pixel] = vector.multiply_add(value, taps[column], sums[pixel])
         for pixel in range(span.width):
             at = ((sample * rows.size_out + row) * columns.size_out + first + pixel) * layer._stride + block * lanes
             value = layer.epilogue.apply(vector, sums[pixel], self.operands, Place(at, block * lanes, sample), layer._stride)

@@ -27,8 +27,9 @@ _ORDER = {
     "smlal": ((0, 1), (2, 3)),
     "none": ((0,), (1,), (2,), (3,)),
 }
-# Registers that a step needs besides sums, one row of weights and the operands: masks, halves, products.
-_EXTRA_REGISTERS = {"vnni": 0, "sdot": 1, "vpmaddwd": 4, "smlal": 3, "none": 1}
+# The part of the registers that is left for masks, halves and products, besides sums, weights and operands. What
+# does not fit is read again from memory, which costs less than smaller tiles.
+_EXTRA_REGISTERS = {"vnni": 0, "sdot": 1 / 32, "vpmaddwd": 1 / 8, "smlal": 1 / 10, "none": 1 / 16}
 _PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
 _FEW_REGISTERS = 16  # which tells a 32-bit ARM from a 64-bit one
 
@@ -80,7 +81,7 @@ class DotProduct:
     def tile(self, rows: int, vectors: int) -> Tile:
         """The tile of sums that fits the registers."""
         isa = self.vector.isa
-        extra = _EXTRA_REGISTERS[self._kind] + (self._flips and self._kind == "vnni")
+        extra = round(_EXTRA_REGISTERS[self._kind] * isa.registers) + (self._flips and self._kind == "vnni")
         return choose_tile(replace(isa, registers=isa.registers - extra), rows, vectors)
 
     def pack(self, weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8] | npt.NDArray[np.int16]:

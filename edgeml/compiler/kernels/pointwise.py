@@ -248,4 +248,4 @@ class _Multiply:
             for row in range(self.count):
                 for index in range(self.vectors):
                     at = offset + row * self.vectors + index
-                    sums[at] = sums[at] + operands[row](channel) * row_of_weights[index]
+                    sums[at] = vector.multiply_add(operands[row](channel), row_of_weights[index], sums[at])

@@ -13,7 +13,7 @@ from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.activations import Activation
 from edgeml.compiler.kernels.epilogue import padded
 from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel
-from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
+from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 
 _CHAINS = 4  # independent sums, so that a multiply-add need not wait for the one before it
 _MOST_VECTORS = 6
@@ -123,12 +123,11 @@ class SqueezeExcite:
                 start = vector.load(bias, first + index * lanes) if index < vectors else vector.splat(0.0)
                 sums[index] = start
 
-            def add(row: Expr, chain: int, *, first: Expr = first, sums: object = sums) -> None:
+            def add(row: Expr, chain: int, first: Expr = first, sums: Registers = sums) -> None:
                 for index in range(vectors):
-                    product = vector.splat(source[source_at + row]) * vector.load(
-                        weights, row * width + first + index * lanes
-                    )
-                    sums[chain * vectors + index] = sums[chain * vectors + index] + product  # type: ignore[index]
+                    at = chain * vectors + index
+                    weight = vector.load(weights, row * width + first + index * lanes)
+                    sums[at] = vector.multiply_add(vector.splat(source[source_at + row]), weight, sums[at])
 
             with T.serial(0, depth // chains) as group:
                 for chain in range(chains):

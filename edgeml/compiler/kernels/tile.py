@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgeml.compiler.isa import VectorISA
 
-# A processor starts two multiply-adds and two loads a cycle; each multiply-add takes four cycles, and one more
+# A processor starts two multiply-adds and two loads a cycle (small ARM cores one load); each multiply-add takes four cycles, and one more
 # keeps the wheels turning.
 _PER_CYCLE = 2
 _LATENCY = 5
@@ -49,12 +49,13 @@ def choose_tile(isa: VectorISA, rows: int, vectors: int) -> Tile:
     best: tuple[float, Tile] | None = None
     for width in range(1, min(vectors, _MOST_VECTORS) + 1):
         for height in range(1, min(rows, _MOST_ROWS) + 1):
-            operands = 1 if isa.broadcast_operand else height
+            operands = 1 if isa.broadcast_operand else height + isa.explicit_fma
             if height * width + width + operands > isa.registers - 1:
                 continue
             sums = height * width
             loads = width + (height if isa.broadcast_operand else height / isa.lanes)
-            cycles = max(sums / _PER_CYCLE, loads / _PER_CYCLE, _LATENCY) + _LOOP_OVERHEAD
+            loads_per_cycle = _PER_CYCLE if isa.broadcast_operand else 1
+            cycles = max(sums / _PER_CYCLE, loads / loads_per_cycle, _LATENCY) + _LOOP_OVERHEAD
             tiles = -(-rows // height) * -(-vectors // width)
             cost = tiles * (cycles + _TILE_OVERHEAD / 8)
             if best is None or cost < best[0]:

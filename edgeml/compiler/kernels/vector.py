@@ -101,12 +101,23 @@ class Vector:
             value = tirx.Max(value, self.splat(low))
         return value
 
+    def multiply_add(self, left: Expr, right: Expr, addend: Expr) -> Expr:
+        """left * right + addend, in one instruction where there is one."""
+        if self.isa.explicit_fma:
+            return self._intrinsic("llvm.fma", left, right, addend)
+        return addend + left * right
+
     def round(self, value: Expr) -> Expr:
-        """To the nearest integer, halves to even."""
-        return T.nearbyint(value)
+        """To the nearest integer, halves to even; without an instruction for it, of values within +-2^21."""
+        if self.isa.rounds:
+            return T.nearbyint(value)
+        # Adding 1.5 * 2^23 leaves the integer in the lowest bits. As numbers, the compiler would take it away again.
+        shifted = self.clip(value, -(2.0**21), 2.0**21) + self.splat(1.5 * 2**23)
+        whole = T.reinterpret(self.of("int32"), shifted) - self.splat(_BITS_OF_SHIFT, "int32")
+        return whole.astype(self.dtype)
 
     def keep(self, value: Expr, dtype: str = "") -> Expr:
-        """`value` computed here and once, to be used several times."""
+        """`value` computed here and once, to be used several times; float32 unless a type is named."""
         register = self.registers(1, dtype)
         register[0] = value
         return register[0]
@@ -123,15 +134,19 @@ class Vector:
             mantissa = self._polynomial(self.keep(part))
             return self._intrinsic("llvm.x86.avx512.mask.scalef.ps.512", mantissa, power, *self._control())
         power = self.keep(self.clip(power, -126.0, 127.0))
-        whole = self.keep(tirx.floor(power))
-        mantissa = self._polynomial(self.keep(power - whole))
-        exponent = whole.astype(self.of("int32")) << self.splat(23, "int32")
+        if self.isa.rounds:
+            whole = self.keep(tirx.floor(power).astype(self.of("int32")), self.of("int32"))
+        else:  # towards zero is downwards above zero; next to an integer either neighbour will do
+            above = (power + self.splat(128.0)).astype(self.of("int32"))
+            whole = self.keep(above - self.splat(128, "int32"), self.of("int32"))
+        mantissa = self._polynomial(self.keep(power - whole.astype(self.dtype)))
+        exponent = whole << self.splat(23, "int32")
         return T.reinterpret(self.dtype, T.reinterpret(self.of("int32"), mantissa) + exponent)
 
     def _polynomial(self, part: Expr) -> Expr:
         value = self.splat(_EXP2[0])
         for coefficient in _EXP2[1:]:
-            value = value * part + self.splat(coefficient)
+            value = self.multiply_add(value, part, self.splat(coefficient))
         return value
 
     def _control(self, *immediate: int) -> tuple[Expr, ...]:
@@ -163,4 +178,5 @@ class Vector:
 
 
 _AVX512_LANES = 16
+_BITS_OF_SHIFT = 0x4B400000  # 1.5 * 2^23 as float32
 _TOWARDS_MINUS_INFINITY = 1
