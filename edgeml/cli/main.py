@@ -21,8 +21,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "edgeml.cli.export",
         "Export a network to ONNX, quantize it, and prove it equal to its source.",
     ),
+    "lint": ("edgeml.cli.lint", "List the operators a target's path cannot take, and the way round."),
+    "compile": ("edgeml.cli.compile", "Compile an ONNX model to a library for a target, with TVM."),
     "check": ("edgeml.cli.check", "Compare an ONNX file with its reference, layer by layer."),
     "bench": ("edgeml.cli.bench", "Measure latency and accuracy of model files on a device."),
+    "doctor": ("edgeml.cli.doctor", "Show what this machine can build and run, and prove a target's tool chain."),
     "report": ("edgeml.cli.report", "Make one HTML report of benchmark results."),
     "demo": ("edgeml.cli.demo", "Train, export, quantize, benchmark and report on real data, in minutes."),
 }

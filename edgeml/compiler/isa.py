@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,8 @@ class VectorISA:
         broadcast_operand: a multiply-add takes a scalar straight from memory (x86); otherwise a lane of a register (ARM).
         rounds: whether it has an instruction that rounds to whole numbers.
         explicit_fma: whether LLVM fuses a multiplication and an addition only when it is told to (ARMv7).
+        reciprocal: LLVM's name of the instructions that estimate and refine 1/x, without their last letter and type;
+            "" where division is as fast.
     """
 
     name: str
@@ -34,18 +36,18 @@ class VectorISA:
     broadcast_operand: bool
     rounds: bool = True
     explicit_fma: bool = False
+    reciprocal: str = ""
 
 
 AVX512_VNNI = VectorISA("AVX-512 VNNI", 16, 32, "vnni", broadcast_operand=True)
 AVX512 = VectorISA("AVX-512", 16, 32, "vpmaddwd", broadcast_operand=True)
 AVX2 = VectorISA("AVX2", 8, 16, "vpmaddwd", broadcast_operand=True)
 SSE = VectorISA("SSE2", 4, 16, "vpmaddwd", broadcast_operand=True, rounds=False)
-NEON_DOT = VectorISA("NEON with dot product", 4, 32, "sdot", broadcast_operand=False)
-NEON = VectorISA("NEON", 4, 32, "smlal", broadcast_operand=False)
-NEON_ARMV7 = VectorISA("NEON (ARMv7)", 4, 16, "smlal", broadcast_operand=False, rounds=False)
-NEON_ARMV7_FMA = VectorISA(
-    "NEON (ARMv7) with fused multiply-add", 4, 16, "smlal", broadcast_operand=False, rounds=False, explicit_fma=True
-)
+_FRECP, _VRECP = "llvm.aarch64.neon.frecp", "llvm.arm.neon.vrecp"
+NEON_DOT = VectorISA("NEON with dot product", 4, 32, "sdot", broadcast_operand=False, reciprocal=_FRECP)
+NEON = VectorISA("NEON", 4, 32, "smlal", broadcast_operand=False, reciprocal=_FRECP)
+NEON_ARMV7 = VectorISA("NEON (ARMv7)", 4, 16, "smlal", broadcast_operand=False, rounds=False, reciprocal=_VRECP)
+NEON_ARMV7_FMA = replace(NEON_ARMV7, name="NEON (ARMv7) with fused multiply-add", explicit_fma=True)
 SCALAR = VectorISA("no vectors", 4, 16, "none", broadcast_operand=True, rounds=False)
 
 # LLVM's names of x86 processors by what they have.

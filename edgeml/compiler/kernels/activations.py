@@ -42,8 +42,7 @@ class Activation:
             case "sigmoid":
                 return vector.sigmoid(value)
             case "silu":
-                value = vector.keep(value)
-                return value * vector.sigmoid(value)
+                return vector.silu(value)
             case "hard_sigmoid":
                 return vector.clip(value * vector.splat(1 / 6) + vector.splat(0.5), 0.0, 1.0)
             case "hard_swish":
@@ -78,9 +77,10 @@ def _tanh(vector: Vector, value: Expr) -> Expr:
 
 
 def _erf(vector: Vector, value: Expr) -> Expr:
+    one = vector.splat(1.0)
     value = vector.keep(value)
     size = vector.keep(vector.maximum(value, value * vector.splat(-1.0)))
-    t = vector.keep(vector.reciprocal(size * vector.splat(_ERF_P) + vector.splat(1.0)))
+    t = vector.keep(vector.divide(one, size * vector.splat(_ERF_P) + one))
     polynomial = vector.splat(_ERF[0])
     for coefficient in _ERF[1:]:
         polynomial = polynomial * t + vector.splat(coefficient)

@@ -17,6 +17,8 @@ from edgeml.compiler.kernels.tile import Tile, choose_tile
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans
 
+_LINE_ELEMENTS = 16  # float32 values in a cache line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution:
@@ -143,6 +145,8 @@ class Convolution:
         sums = vector.registers(span.width * vectors)
         for index in range(span.width * vectors):
             sums[index] = vector.load(bias, channel + index % vectors * lanes)
+        if self.planar:
+            self._fetch_next_rows(place, span, first, source)
         low, high = rows_inside(self.rows, place.row)
         # Planes of the model's own input lie far apart: one after the other. Packed channels are neighbours.
         outer = T.serial(0, self._depth) if self.planar else nullcontext(None)
@@ -171,6 +175,17 @@ class Convolution:
             where = Place(at, channel + index % vectors * lanes, place.sample)
             value = self.epilogue.apply(vector, sums[index], operands, where, self._stride_out)
             self.epilogue.store(vector, output, at, value)
+
+    def _fetch_next_rows(self, place: _Place, span: Span, first: Expr, source: Buffer) -> None:
+        """Have the image's rows fetched that the next row of outputs reads besides this one's."""
+        group = place.block // self._tile.blocks
+        for down in range(self.rows.stride):
+            row = place.row * self.rows.stride - self.rows.pad_begin + self.rows.taps + down
+            at = self._source_at(place.sample, row, first * self.columns.stride, group)
+            for plane in range(self._depth):
+                for along in range(0, span.width * self.columns.stride, _LINE_ELEMENTS):
+                    offset = plane * self.rows.size_in * self.columns.size_in + along
+                    self._vector.prefetch(source, at + offset)
 
     def _source_at(self, sample: Expr, row: Expr, column: Expr, group: Expr) -> Expr:
         """Index of the first input channel of a group at a pixel."""

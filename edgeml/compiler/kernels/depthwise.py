@@ -16,6 +16,7 @@ from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans, touched
 
 _WIDEST = 14
+_SMALL_IMAGE = 512  # pixels: 32 KiB of one vector each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,7 @@ class _Call:
         sums = vector.registers(span.width)
         for pixel in range(span.width):
             sums[pixel] = vector.load(self.bias, block * lanes)
+        self._fetch_ahead(sample, block, row, span, first)
         low, high = rows_inside(rows, row)
         with T.serial(0, high - low) as offset:
             tap = low + offset
@@ -151,6 +153,24 @@ class _Call:
                 value = vector.keep(value)
                 total[0] = total[0] + value
             layer.epilogue.store(vector, self.output, at, value)
+
+    def _fetch_ahead(self, sample: Expr, block: Expr, row: Expr, span: Span, first: Expr) -> None:
+        """Have the pixels and weights fetched that come next: pixels lie a whole pixel apart, which processors do not foresee.
+
+        Those of the next channels where a whole image of this block fits the first-level cache, else the next rows'.
+        """
+        layer, vector = self.layer, self.layer._vector
+        rows, columns, lanes = layer.rows, layer.columns, vector.lanes
+        small = rows.size_in * columns.size_in <= _SMALL_IMAGE
+        top = row * rows.stride + (0 if small else rows.taps - rows.pad_begin)
+        channel = (block + 1 if small else block) * lanes
+        for down in range(rows.stride):
+            start = ((sample * rows.size_in + top + down) * columns.size_in + first * columns.stride) * layer._stride
+            for along in range(span.width * columns.stride):
+                vector.prefetch(self.source, start + along * layer._stride + channel)
+        each = -(-layer._taps // rows.size_out)  # of the next channels' weights, a share with every row
+        for index in range(each if small else 0):
+            vector.prefetch(self.weights, ((block + 1) * layer._taps + row * each + index) * lanes)
 
 
 def tile_width(outputs: int, most: int) -> int:

@@ -69,6 +69,17 @@ class Pointwise:
         return max(_PANEL_BYTES // (row_bytes * self._tile.rows), 1)
 
     @property
+    def _prefetches(self) -> bool:
+        """Whether the next block of weights is fetched meanwhile: large weights arrive later than they are needed."""
+        return self._tile.blocks * self._depth * self._tile.vectors * self._vector.lanes * 4 > _PANEL_BYTES
+
+    @property
+    def _ahead(self) -> int:
+        """How many weights ahead: the next block, while the tiles of this one pass; some rows where there is one tile."""
+        block = self._depth * self._tile.vectors * self._vector.lanes
+        return block if self.pixels > self._tile.rows else min(block, _AHEAD_ELEMENTS)
+
+    @property
     def _gate_weights(self) -> bool:
         """Whether the gate goes into the weights, which is less work where pixels outnumber output channels."""
         return self.pixels > self._stride_out
@@ -197,6 +208,9 @@ class Pointwise:
         step = chains if self.isa.broadcast_operand else lanes
         with T.serial(0, self._depth // step) as group:
             base = (block * self._depth + group * step) * width
+            if self._prefetches:
+                for at in range(0, step * width, _LINE_ELEMENTS):
+                    vector.prefetch(weights, base + self._ahead + at)
             multiply.emit(sums, source_row * self._stride_in + group * step, base, step, chains)
         for rest in range(self._depth // step * step, self._depth):
             multiply.emit(sums, source_row * self._stride_in + rest, (block * self._depth + rest) * width, 1, 1)
@@ -219,6 +233,8 @@ class Pointwise:
 
 # A quarter of the second-level cache of the smallest processors with a vector unit worth the name.
 _PANEL_BYTES = 128 << 10
+_LINE_ELEMENTS = 16  # float32 values in a cache line
+_AHEAD_ELEMENTS = 2048
 # Multiply-adds a processor has under way at once: two a cycle, four cycles each.
 _IN_FLIGHT = 8
 

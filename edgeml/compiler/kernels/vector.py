@@ -73,6 +73,12 @@ class Vector:
         """Write neighbouring values from `index` on."""
         T.buffer_store(buffer, value, [tirx.Ramp(index, 1, self.lanes)])
 
+    def prefetch(self, buffer: Buffer, index: Expr) -> None:
+        """Have the cache line of an element brought near while other work goes on; beyond the end it does nothing."""
+        address = tirx.address_of(buffer[index])
+        hints = [tirx.const(hint, "int32") for hint in (_READ, _KEEP_IN_SECOND_LEVEL, _DATA)]
+        T.evaluate(tirx.call_intrin("void", "tirx.prefetch", address, *hints))
+
     def operands(self, buffer: Buffer, index: Expr, count: int) -> Callable[[int], Expr]:
         """A function that gives the i-th of `count` neighbouring values in every lane.
 
@@ -154,20 +160,28 @@ class Vector:
         constants = [tirx.const(value, "int32") for value in immediate]
         return (*constants, self.splat(0.0), tirx.const(-1, "int16"), tirx.const(4, "int32"))
 
-    def reciprocal(self, value: Expr) -> Expr:
-        """One over each lane, for values of 1 to 1e37; relative error at most 2e-7."""
-        if self.isa.lanes == _AVX512_LANES:  # a division takes as long as ten other operations
-            value = self.keep(value)
-            guess = self.keep(
-                self._intrinsic("llvm.x86.avx512.rcp14.ps.512", value, self.splat(0.0), tirx.const(-1, "int16"))
-            )
-            return guess + guess * (self.splat(1.0) - value * guess)
-        return self.splat(1.0) / value
+    def divide(self, value: Expr, divisor: Expr) -> Expr:
+        """value / divisor for divisors of 1 to 2^127; where division is slow, within 3e-7."""
+        if not self.isa.reciprocal:
+            return value / divisor
+        divisor = self.keep(divisor)
+        guess = self._intrinsic(f"{self.isa.reciprocal}e.v4f32", divisor)
+        for _ in range(_REFINEMENTS):
+            guess = self.keep(guess)
+            guess = guess * self._intrinsic(f"{self.isa.reciprocal}s.v4f32", divisor, guess)
+        return value * guess
 
     def sigmoid(self, value: Expr) -> Expr:
-        """1 / (1 + e^-x) of each lane; below x = -60 it stays at 1e-26."""
-        power = tirx.Min(value * self.splat(-_LOG2_E), self.splat(86.0))
-        return self.reciprocal(self._exp2(power) + self.splat(1.0))
+        """1 / (1 + e^-x) of each lane."""
+        return self.divide(self.splat(1.0), self._one_plus_exp(value))
+
+    def silu(self, value: Expr) -> Expr:
+        """x / (1 + e^-x) of each lane."""
+        value = self.keep(value)
+        return self.divide(value, self._one_plus_exp(value))
+
+    def _one_plus_exp(self, value: Expr) -> Expr:
+        return self._exp2(value * self.splat(-_LOG2_E)) + self.splat(1.0)
 
     def select(self, condition: Expr, if_true: Expr, if_false: Expr) -> Expr:
         """The one or the other by each lane of a condition."""
@@ -180,3 +194,5 @@ class Vector:
 _AVX512_LANES = 16
 _BITS_OF_SHIFT = 0x4B400000  # 1.5 * 2^23 as float32
 _TOWARDS_MINUS_INFINITY = 1
+_REFINEMENTS = 2  # each doubles the 8 correct bits of an estimate
+_READ, _KEEP_IN_SECOND_LEVEL, _DATA = 0, 2, 1  # LLVM's arguments of a prefetch

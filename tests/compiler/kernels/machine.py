@@ -1,0 +1,95 @@
+"""Builds one kernel at a time and runs it, for every vector unit that this machine's processor has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgeml.compiler.isa import AVX2, AVX512, NEON, NEON_DOT, SCALAR, SSE, VectorISA, isa_of
+from edgeml.core.target import Target
+
+if TYPE_CHECKING:
+    from edgeml.compiler.kernels.prim_func import Kernel
+
+Array = npt.NDArray[Any]
+
+HOST = isa_of(Target("llvm"))
+_X86 = {AVX512: "skylake-avx512", AVX2: "haswell", SSE: "x86-64"}
+_NEEDS = {AVX512: {"avx512f", "avx512bw", "avx512vl", "avx512dq"}, AVX2: {"avx2", "fma"}, SSE: {"sse2"}}
+
+
+def _flags() -> set[str]:
+    path = Path("/proc/cpuinfo")
+    return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
+
+
+def _runnable() -> list[VectorISA]:
+    older = [isa for isa, needs in _NEEDS.items() if isa is not HOST and needs <= _flags()]
+    if HOST is NEON_DOT:
+        older.append(NEON)
+    return [HOST, *older, *([SCALAR] if HOST is not SCALAR else [])]
+
+
+def target_of(isa: VectorISA) -> Target:
+    """A target of this machine's kind that has the vector unit and no better one."""
+    if isa in _X86 and isa is not HOST:
+        return Target("llvm", triple="x86_64-linux-gnu", cpu=_X86[isa])
+    return Target("llvm")
+
+
+every_isa = pytest.mark.parametrize("isa", _runnable(), ids=lambda isa: isa.name)
+
+
+def build(kernel: Kernel, target: Target) -> Any:
+    """The kernel as a compiled module with the function "kernel"."""
+    import tvm
+
+    from edgeml.compiler.tvm_target import tvm_target
+
+    function = kernel.function.with_attr("global_symbol", "kernel")
+    # As the compiler builds it: with storage rewritten, registers would share memory and be registers no longer.
+    with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_storage_rewrite": True}):
+        return tvm.compile(tvm.IRModule({"kernel": function}), target=tvm_target(target))
+
+
+def assembly(kernel: Kernel, target: Target) -> str:
+    """What the kernel is translated to."""
+    module = build(kernel, target)
+    return str((module if hasattr(module, "inspect_source") else module.mod).inspect_source("asm"))
+
+
+def run(kernel: Kernel, isa: VectorISA, *inputs: Array) -> list[Array]:
+    """What the kernel writes, for inputs in its order; the batch is the first input's."""
+    import tvm
+
+    assert [(each.dtype, len(each.shape)) for each in kernel.inputs] == [(str(x.dtype), x.ndim) for x in inputs]
+    batch = inputs[0].shape[0]
+    outputs = [
+        np.full([batch if axis is None else axis for axis in each.shape], 99, each.dtype) for each in kernel.outputs
+    ]
+    tensors = [tvm.runtime.tensor(np.ascontiguousarray(each)) for each in (*inputs, *outputs)]
+    build(kernel, target_of(isa))["kernel"](*tensors)
+    return [tensor.numpy() for tensor in tensors[len(inputs) :]]
+
+
+def packed(values: Array, isa: VectorISA, seed: int = 0) -> Array:
+    """Values (..., channels) with channels rounded up to whole vectors; arbitrary values in the added ones."""
+    channels = values.shape[-1]
+    shape = (*values.shape[:-1], -(-channels // isa.lanes) * isa.lanes)
+    noise = np.random.default_rng(seed)
+    if values.dtype == np.float32:
+        full = noise.standard_normal(shape).astype(np.float32)
+    else:
+        bounds = np.iinfo(values.dtype)
+        full = noise.integers(bounds.min, bounds.max + 1, shape).astype(values.dtype)
+    full[..., :channels] = values
+    return full
+
+
+def channels_last(values: Array) -> Array:
+    """(batch, channels, height, width) as (batch, height, width, channels)."""
+    return np.ascontiguousarray(np.moveaxis(values, 1, -1))
