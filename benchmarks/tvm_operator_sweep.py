@@ -13,7 +13,7 @@ Cases run in child processes, many in each; a child that crashes or hangs costs 
     crashes    took the process down, or did not end within the time limit
     left out   cannot be asked for by a file of ours: no tensor inputs (sequences, text, optional values)
 
-Models that `edgeml lint` refuses for what this sweep found (edgeml/compiler/operator_limits.py) are not compiled, so
+Models that `edgeml lint` refuses for what this sweep found (edgeml/compiler/lint/operator_limits.py) are not compiled, so
 that "wrong", "fails" and "crashes" are the false promises that are left; `--no-lint` compiles them all the same.
 """
 
@@ -59,7 +59,7 @@ def outcome(case: Any, model: Any, inputs: list[Any], *, lint: bool) -> tuple[st
     from edgeml.core.target import PRESETS
 
     if lint:
-        from edgeml.compiler.operator_limits import known_limits
+        from edgeml.compiler.lint.operator_limits import known_limits
 
         if found := known_limits(model):
             return "refused", f"lint: {found[0].reason}"

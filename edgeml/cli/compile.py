@@ -102,15 +102,18 @@ def _print(result: CompileResult, speed: Speed | None, bundle: Path | None) -> N
         ("schedule", str(artifact.schedule)),
     ]
     if result.operators:
-        rows.append(("operators", f"{result.kernels} of {len(result.operators)} have a kernel of their own"))
+        integer = sum(operator.precision == "int8" for operator in result.operators)
+        text = f"{result.kernels} of {len(result.operators)} have a kernel of their own"
+        rows.append(("operators", f"{text}, {integer} in int8" if integer else text))
     if result.gpu_kernels:
         spills = sum(kernel.spill_stores_bytes + kernel.spill_loads_bytes > 0 for kernel in result.gpu_kernels)
         most = max(kernel.registers for kernel in result.gpu_kernels)
         rows.append(("GPU kernels", f"{len(result.gpu_kernels)}; at most {most} registers; {spills} spill registers"))
     if floats := [operator.name for operator in result.float_operators]:
         more = f" and {len(floats) - _NAMES_SHOWN} more (--json lists them)" if len(floats) > _NAMES_SHOWN else ""
-        rows.append(("in fp32", f"{len(floats)} of an int8 model: {', '.join(floats[:_NAMES_SHOWN])}{more}"))
+        rows.append(("in fp32", f"{len(floats)} that the file quantizes: {', '.join(floats[:_NAMES_SHOWN])}{more}"))
     rows += [("outputs", result.parity_note)] if result.parity is None else parity_rows(result.parity)
+    rows += [("note", text) for text in result.notes]
     rows.append(("time", "not measured" if speed is None else str(speed)))
     if bundle is not None:
         rows.append(("bundle", f"{bundle} ({bundle.stat().st_size / 1e6:.2f} MB)"))

@@ -10,7 +10,7 @@ from edgeml.core.artifact import Artifact
 from edgeml.core.bench_result import Verdict
 
 if TYPE_CHECKING:
-    from edgeml.compiler.compiler_process import Progress
+    from edgeml.compiler.process.compiler_process import Progress
 
 _SECONDS = 2.0
 _LAUNCHES = 3

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgeml.compiler.compiler_process import ProcessLimits, Progress
+    from edgeml.compiler.process.compiler_process import ProcessLimits, Progress
 
 MEMORY_SHARE = 0.9
 
@@ -37,7 +37,7 @@ def compiler_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def process_limits(timeout: float | None, memory_limit: float | None, *, default_timeout_s: float) -> ProcessLimits:
     """The limits of the compiling process that a user's options ask for."""
-    from edgeml.compiler.compiler_process import ProcessLimits
+    from edgeml.compiler.process.compiler_process import ProcessLimits
     from edgeml.edge_bench.environment import available_memory_bytes
 
     free = available_memory_bytes()

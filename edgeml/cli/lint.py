@@ -11,7 +11,7 @@ from edgeml.cli.compiler_options import compiler_options, compiler_progress, pro
 from edgeml.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
-    from edgeml.compiler.lint import LintReport
+    from edgeml.compiler.lint.lint import LintReport
 
 
 @click.command("lint")
@@ -28,7 +28,7 @@ def command(
     The exit code is 4 where the model cannot be compiled.
     """
     from edgeml.compiler.compile import TIMEOUT_S
-    from edgeml.compiler.lint import lint
+    from edgeml.compiler.lint.lint import lint
     from edgeml.core.errors import CheckFailedError
     from edgeml.core.target import Target
 

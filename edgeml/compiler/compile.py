@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from edgeml.compiler.compiler_process import CompilerRefusedError, ProcessLimits, Progress, run_job
-from edgeml.compiler.cuda import environment
-from edgeml.compiler.cuda_usage import CudaKernelUsage
+from edgeml.compiler.cuda.build import environment
+from edgeml.compiler.cuda.usage import CudaKernelUsage
 from edgeml.compiler.library_parity import compare_with_onnxruntime, require
-from edgeml.compiler.lint import find_refused, onnx_artifact, refuse
+from edgeml.compiler.lint.lint import find_refused, onnx_artifact, refuse
 from edgeml.compiler.placed_operator import GENERAL, PlacedOperator
+from edgeml.compiler.process.compiler_process import CompilerRefusedError, ProcessLimits, Progress, run_job
 from edgeml.compiler.toolchains import is_native, linker
 from edgeml.core.artifact import Artifact, Schedule, sha256_file
 from edgeml.core.atomic import atomic_write
@@ -37,6 +37,7 @@ class CompileResult:
         gpu_kernels: registers, spills and shared memory of each GPU kernel; empty for a processor.
         parity: the comparison with onnxruntime; None where it was not made.
         parity_note: why it was not made; "" where it was.
+        notes: what else a user must know.
         runs_on: where the library can be run without a board; None where it cannot.
     """
 
@@ -45,6 +46,7 @@ class CompileResult:
     gpu_kernels: tuple[CudaKernelUsage, ...]
     parity: ParityReport | None
     parity_note: str
+    notes: tuple[str, ...]
     runs_on: Device | None
 
     @property
@@ -54,10 +56,8 @@ class CompileResult:
 
     @property
     def float_operators(self) -> tuple[PlacedOperator, ...]:
-        """Operators of an int8 model that run in float32."""
-        if self.artifact.precision != "int8":
-            return ()
-        return tuple(operator for operator in self.operators if operator.precision == "fp32")
+        """Operators that the file quantizes and that run in float32 all the same."""
+        return tuple(operator for operator in self.operators if operator.quantized and operator.precision == "fp32")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -69,6 +69,7 @@ class CompileResult:
             "gpu_kernels": [asdict(kernel) for kernel in self.gpu_kernels],
             "parity": None if self.parity is None else self.parity.to_json(),
             "parity_note": self.parity_note,
+            "notes": list(self.notes),
         }
 
 
@@ -122,6 +123,7 @@ def compile_onnx(
         gpu_kernels=tuple(CudaKernelUsage(**each) for each in answer["gpu_kernels"]),
         parity=parity,
         parity_note=note,
+        notes=tuple(answer["notes"]),
         runs_on=device_for(target),
     )
 
@@ -179,6 +181,8 @@ def _artifact(source: Artifact, target: Target, library: Path, answer: dict[str,
         path=library,
         format="tvm",
         target=target,
+        # TVM's schedules for GPUs compute quantized layers in float32.
+        precision="fp32" if target.kind == "cuda" and source.precision == "int8" else source.precision,
         sha256=sha256_file(library),
         parent_sha256=source.sha256,
         tool_versions=tuple(sorted(answer["tool_versions"].items())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ class VectorISA:
         registers: vector registers the program can name.
         dot_product: how four neighbouring int8 products are summed into an int32 lane: in one instruction (AVX-512
             VNNI, ARM's dot product extension), by widening multiplications, or lane by lane.
-        broadcast_operand: a multiply-add takes a scalar straight from memory (x86); otherwise a lane of a register (ARM).
+        broadcast_operand: a multiply-add takes a scalar straight from memory (x86), not a lane of a register (ARM).
         rounds: whether it has an instruction that rounds to whole numbers.
         explicit_fma: whether LLVM fuses a multiplication and an addition only when it is told to (ARMv7).
         reciprocal: LLVM's name of the instructions that estimate and refine 1/x, without their last letter and type;
@@ -50,22 +51,19 @@ NEON_ARMV7 = VectorISA("NEON (ARMv7)", 4, 16, "smlal", broadcast_operand=False, 
 NEON_ARMV7_FMA = replace(NEON_ARMV7, name="NEON (ARMv7) with fused multiply-add", explicit_fma=True)
 SCALAR = VectorISA("no vectors", 4, 16, "none", broadcast_operand=True, rounds=False)
 
-# LLVM's names of x86 processors by what they have.
-_X86_VNNI = frozenset(
-    "cascadelake cooperlake icelake-client icelake-server tigerlake rocketlake sapphirerapids emeraldrapids "
-    "graniterapids graniterapids-d znver4 znver5".split()
+# LLVM's names of processors by what they have.
+_X86_VNNI = re.compile(
+    "cascadelake|cooperlake|icelake-.*|tigerlake|rocketlake|sapphirerapids|emeraldrapids|graniterapids.*|znver[4-9]"
 )
-_X86_AVX512 = frozenset({"skylake-avx512", "cannonlake", "x86-64-v4", "knl", "knm"})
-_X86_AVX2 = frozenset(
-    "haswell broadwell skylake znver1 znver2 znver3 alderlake raptorlake meteorlake arrowlake arrowlake-s lunarlake "
-    "pantherlake gracemont sierraforest grandridge x86-64-v3 core-avx2".split()
+_X86_AVX512 = re.compile("skylake-avx512|cannonlake|x86-64-v4")
+_X86_AVX2 = re.compile(
+    "haswell|core-avx2|broadwell|skylake|znver[1-3]|x86-64-v3|alderlake|raptorlake|meteorlake|arrowlake.*|lunarlake|"
+    "pantherlake|gracemont|sierraforest|grandridge|clearwaterforest"
 )
-_ARM_DOT = frozenset(
-    "cortex-a55 cortex-a65 cortex-a75 cortex-a76 cortex-a76ae cortex-a77 cortex-a78 cortex-a78ae cortex-a78c cortex-x1 "
-    "cortex-x2 cortex-x3 cortex-a510 cortex-a710 cortex-a715 neoverse-n1 neoverse-n2 neoverse-v1 neoverse-v2 apple-m1 "
-    "apple-m2 apple-m3 apple-m4".split()
+_ARM_DOT = re.compile(
+    "cortex-(a55|a65.*|a75|a76.*|a77|a78.*|a[5-9][0-9]{2}.*|x[1-9].*)|neoverse-.*|apple-(a1[3-9]|m[1-9])|oryon.*"
 )
-_ARMV7_FMA = frozenset("cortex-a5 cortex-a7 cortex-a12 cortex-a15 cortex-a17 cortex-a53 cortex-a72 krait".split())
+_ARMV7_FMA = re.compile("cortex-a(5|7|12|15|17|32|35|53|57|72|73)|krait")
 
 
 def isa_of(target: Target) -> VectorISA:
@@ -79,7 +77,7 @@ def isa_of(target: Target) -> VectorISA:
         return NEON_DOT if _has_arm_dot(target) else NEON
     if machine.startswith("arm"):
         fused = "-vfp4" not in target.features and (
-            "+vfp4" in target.features or target.cpu in _ARMV7_FMA or "vfpv4" in _flags_of(target)
+            "+vfp4" in target.features or _ARMV7_FMA.fullmatch(target.cpu) is not None or "vfpv4" in _flags_of(target)
         )
         return NEON_ARMV7_FMA if fused else NEON_ARMV7
     if machine in {"x86_64", "amd64"}:
@@ -90,16 +88,16 @@ def isa_of(target: Target) -> VectorISA:
 def _has_arm_dot(target: Target) -> bool:
     if "+dotprod" in target.features or "-dotprod" in target.features:
         return "+dotprod" in target.features
-    return "asimddp" in _flags_of(target) or target.cpu in _ARM_DOT
+    return "asimddp" in _flags_of(target) or bool(_ARM_DOT.fullmatch(target.cpu))
 
 
 def _x86(target: Target) -> VectorISA:
     flags = _flags_of(target)
-    if "avx512_vnni" in flags or target.cpu in _X86_VNNI or "+avx512vnni" in target.features:
+    if "avx512_vnni" in flags or _X86_VNNI.fullmatch(target.cpu) or "+avx512vnni" in target.features:
         found = AVX512_VNNI
-    elif {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= flags or target.cpu in _X86_AVX512:
+    elif {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= flags or _X86_AVX512.fullmatch(target.cpu):
         found = AVX512
-    elif {"avx2", "fma"} <= flags or target.cpu in _X86_AVX2 or {"+avx2", "+fma"} <= set(target.features):
+    elif {"avx2", "fma"} <= flags or _X86_AVX2.fullmatch(target.cpu) or {"+avx2", "+fma"} <= set(target.features):
         found = AVX2
     else:
         return SSE

@@ -22,7 +22,6 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     Raises:
         ValueError, NotImplementedError, tvm.error.TVMError: an operator that TVM cannot import.
     """
-    import onnx
     from tvm import relax, transform
     from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
@@ -30,18 +29,19 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
         from onnx import inliner
 
         model = inliner.inline_local_functions(model)
-    model = _with_explicit_padding(onnx, model)
+    model = _with_explicit_padding(model)
     _replace_converters(onnx_frontend)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the importer runs onnx's checker again and warns of what that finds
         module = from_onnx(model, keep_params_in_input=False)
     passes = [relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()]
-    module = transform.Sequential(passes)(module)
-    return module
+    return transform.Sequential(passes)(module)
 
 
-def _with_explicit_padding(onnx: Any, model: onnx.ModelProto) -> onnx.ModelProto:
+def _with_explicit_padding(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with auto_pad SAME_UPPER and SAME_LOWER written as pads, where the image's size is known."""
+    import onnx
+
     if not any(_attribute(node, "auto_pad") in {b"SAME_UPPER", b"SAME_LOWER"} for node in model.graph.node):
         return model
     copy = onnx.ModelProto()
@@ -104,9 +104,7 @@ def _clip_converter(frontend: Any) -> Any:
     """Clip as one operator where its bounds are constant; TVM's own writes five, with tests for NaN bounds."""
     from tvm import relax
 
-    theirs = frontend.Clip
-
-    class Clip(theirs):  # type: ignore[misc]
+    class Clip(frontend.Clip):  # type: ignore[misc]
         @classmethod
         def _impl_v1(cls, bb: Any, inputs: Any, attr: Any, params: Any) -> Any:
             bounds = [relax.const(float(attr[name]), "float32") if name in attr else None for name in ("min", "max")]

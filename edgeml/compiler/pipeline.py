@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,22 @@ class Built:
     operators: tuple[PlacedOperator, ...]
 
 
-def build(model: onnx.ModelProto, target: Target) -> Built:
+def build(
+    model: onnx.ModelProto, target: Target, *, refine: Callable[[tvm.IRModule], tvm.IRModule] | None = None
+) -> Built:
     """Machine code of a model for a processor.
+
+    Args:
+        model: the model.
+        target: the processor.
+        refine: changes functions that no kernel computes before they are scheduled: the tuner.
 
     Raises:
         tvm.error.TVMError, ValueError, NotImplementedError: TVM cannot import or compile an operator.
     """
     from tvm import relax, transform
 
-    from edgeml.compiler.general_schedule import schedule_remaining
+    from edgeml.compiler.general.general_schedule import schedule_remaining
     from edgeml.compiler.lowering.lower import lower_to_kernels
     from edgeml.compiler.lowering.placement import placed_operators
 
@@ -62,6 +70,8 @@ def build(model: onnx.ModelProto, target: Target) -> Built:
                 relax.transform.DeadCodeElimination(),
             ]
         )(lowered)
+        if refine is not None:
+            prepared = refine(prepared)
         scheduled = schedule_remaining(prepared, lanes=isa.lanes)
         executable = relax.build(scheduled, target=machine, relax_pipeline=_to_virtual_machine())
     return Built(executable, operators)

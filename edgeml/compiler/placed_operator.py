@@ -1,4 +1,4 @@
-"""What became of one operator of a model: which code computes it, and in which arithmetic."""
+"""What became of one convolution or dense layer of a model: which code computes it, and in which arithmetic."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class PlacedOperator:
         operator: ONNX's name of what it does.
         kernel: the kernel that computes it; "general" where the general schedule does.
         precision: the arithmetic of its multiplications.
+        quantized: whether the file asks for 8-bit arithmetic: input and weights are dequantized right before it.
     """
 
     name: str
     operator: str
     kernel: str
     precision: OperatorPrecision
+    quantized: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeml.compiler.process.tvm_alone import import_tvm
 from edgeml.compiler.toolchains import linker
 from edgeml.core.artifact import Artifact, sha256_file
 from edgeml.core.errors import EdgeMLError, needs_extra
@@ -78,9 +78,8 @@ def _weight() -> npt.NDArray[np.float32]:
 
 def main() -> None:
     """Build the library named on the command line; what goes wrong is one line on stderr."""
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("torch", None)  # tvm imports it where it is installed: seconds, and of no use here
     try:
+        import_tvm()
         build(Target.parse(sys.argv[1]), Path(sys.argv[2]))
     except EdgeMLError as error:
         sys.stderr.write(f"{error}\n")

@@ -15,8 +15,8 @@ from edgeml.cli.compile import command
 from edgeml.cli.compile_speed import Speed
 from edgeml.compiler import compile as stage
 from edgeml.compiler.compile import CompileResult
-from edgeml.compiler.compiler_process import ProcessLimits
 from edgeml.compiler.placed_operator import PlacedOperator
+from edgeml.compiler.process.compiler_process import ProcessLimits
 from edgeml.core.device import Device
 from edgeml.core.errors import UsageError
 from edgeml.core.parity import OutputComparison, ParityReport
@@ -50,11 +50,12 @@ def asked(write_conv_net: WriteConvNet, tmp_path: Path, monkeypatch: pytest.Monk
             ),
             operators=(
                 PlacedOperator("conv", "Conv", "pointwise", "int8"),
-                PlacedOperator("head", "Gemm", "general", "fp32"),
+                PlacedOperator("head", "Gemm", "general", "fp32", quantized=True),
             ),
             gpu_kernels=(),
             parity=ParityReport(reference="onnxruntime", outputs=(entry,)),
             parity_note="",
+            notes=(),
             runs_on=Device("local") if str(target) == "host" else None,
         )
 

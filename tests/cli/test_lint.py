@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from edgeml.cli.lint import command
-from edgeml.compiler import lint as stage
-from edgeml.compiler.lint import LintReport
-from edgeml.compiler.operator_limits import Finding
+from edgeml.compiler.lint import lint as stage
+from edgeml.compiler.lint.lint import LintReport
+from edgeml.compiler.lint.operator_limits import Finding
 from edgeml.core.target import Target
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/lint.schema.json").read_text(encoding="utf-8"))

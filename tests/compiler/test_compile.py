@@ -14,8 +14,8 @@ import pytest
 
 from edgeml.compiler import compile as stage
 from edgeml.compiler.compile import compile_onnx, device_for
-from edgeml.compiler.compiler_process import CompilerCrashedError, ProcessLimits, run_job
 from edgeml.compiler.library_parity import output_steps, seeded_feeds
+from edgeml.compiler.process.compiler_process import CompilerCrashedError, ProcessLimits, run_job
 from edgeml.core.artifact import Artifact, load_manifest, sha256_file
 from edgeml.core.device import Device
 from edgeml.core.errors import CheckFailedError, EdgeMLError, UntrustedFileError, UsageError

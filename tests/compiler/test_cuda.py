@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from edgeml.compiler import cuda, cuda_driver
-from edgeml.compiler.cuda_fatbin import architectures, check_library
-from edgeml.compiler.cuda_usage import parse_ptxas
+from edgeml.compiler.cuda import build as cuda
+from edgeml.compiler.cuda import driver as cuda_driver
+from edgeml.compiler.cuda.fatbin import architectures, check_library
+from edgeml.compiler.cuda.usage import parse_ptxas
 from edgeml.core.errors import CheckFailedError, MissingError, UsageError
 from edgeml.core.target import Target
 from tests.conftest import WriteConvNet
@@ -44,7 +45,7 @@ import onnx
 from pathlib import Path
 from tvm.relax.frontend.onnx import from_onnx
 from tvm.support import cc
-from edgeml.compiler import cuda
+from edgeml.compiler.cuda import build as cuda
 from edgeml.core.errors import EdgeMLError
 from edgeml.core.target import Target
 answers = []
@@ -210,7 +211,7 @@ def test_a_missing_c_compiler_is_named_and_leaves_no_stand_in(monkeypatch: pytes
 
 
 def test_a_rule_that_fails_leaves_the_operator_to_the_next_rule() -> None:
-    from edgeml.compiler.cuda_schedule import _skipping_failures
+    from edgeml.compiler.cuda.schedule import _skipping_failures
 
     class Failing:
         def apply(self, *_: object) -> str:

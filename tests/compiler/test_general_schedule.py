@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgeml.compiler import general_schedule
-from edgeml.compiler.general_schedule import schedule_remaining
+from edgeml.compiler.general import general_schedule
+from edgeml.compiler.general.general_schedule import schedule_remaining
 
 pytestmark = pytest.mark.tvm
 

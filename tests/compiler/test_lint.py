@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeml.compiler import lint as stage
-from edgeml.compiler.compiler_process import CompilerCrashedError, ProcessLimits
-from edgeml.compiler.lint import lint
-from edgeml.compiler.operator_limits import known_limits, way_round
+from edgeml.compiler.lint import lint as stage
+from edgeml.compiler.lint.lint import lint
+from edgeml.compiler.lint.operator_limits import known_limits, way_round
+from edgeml.compiler.process.compiler_process import CompilerCrashedError, ProcessLimits
 from edgeml.core.errors import EdgeMLError, UsageError
 from edgeml.core.target import Target
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import onnx
 import pytest
 
 from edgeml.compiler.onnx_import import import_onnx
-from tests.compiler.lowering.net import Net, agrees
+from tests.compiler.lowering.net import Compiled, Net, agrees, feeds_of
 
 pytestmark = pytest.mark.tvm
 
@@ -35,7 +36,9 @@ def test_a_clip_is_one_operator_for_each_bound() -> None:
 
 def test_a_clip_of_old_files_has_its_bounds_as_attributes() -> None:
     net = Net(opset=6)
-    net.output(net.op("Clip", net.input("n", 3, 4, 4), min=-0.25, max=0.5), net.op("Clip", net.input("n", 3, 4, 4), max=0.5))
+    net.output(
+        net.op("Clip", net.input("n", 3, 4, 4), min=-0.25, max=0.5), net.op("Clip", net.input("n", 3, 4, 4), max=0.5)
+    )
     assert operators(net.model()) == {"maximum": 1, "minimum": 2}
     agrees(net)
 
@@ -89,10 +92,14 @@ def test_automatic_padding_of_a_dynamic_image_agrees(mode: str) -> None:
     agrees(net, h=7, w=10)
 
 
-def test_automatic_padding_with_dilation_agrees() -> None:
+def test_automatic_padding_with_dilation_keeps_the_size() -> None:
     net = Net()
-    net.output(net.conv(net.input("n", 4, 9, 9), (5, 4, 3, 3), auto_pad="SAME_UPPER", dilations=[2, 2]))
-    agrees(net)
+    value, weights = net.input("n", 4, 9, 9), net.weights(5, 4, 3, 3)
+    net.output(net.op("Conv", value, weights, auto_pad="SAME_UPPER", dilations=[2, 2]))
+    net.output(net.op("Conv", value, weights, pads=[2] * 4, dilations=[2, 2]))
+    model = net.model()
+    automatic, written_out = Compiled.of(model).run(feeds_of(model))
+    np.testing.assert_array_equal(automatic, written_out)
 
 
 def test_the_given_model_is_left_as_it_was() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeml.compiler.tuning import check_tunable, tune_functions
-from edgeml.compiler.tuning_measure import Bench, Contest, contest
-from edgeml.compiler.tuning_records import TuningRecord, TuningRecords
+from edgeml.compiler.tuning.measure import Bench, Contest, contest
+from edgeml.compiler.tuning.records import TuningRecord, TuningRecords
+from edgeml.compiler.tuning.tune import check_tunable, tune_functions
 from edgeml.core.errors import MissingError, UsageError
 from edgeml.core.target import Target
 
@@ -31,7 +31,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.compiler.test_tuning import HOST, FASTER, FakeBench, FakeSearch, net
-from edgeml.compiler.tuning import tune_functions
+from edgeml.compiler.tuning.tune import tune_functions
 
 class Endless(FakeSearch):
     def best(self, function, trials):
@@ -103,7 +103,7 @@ def run(mod: Any, *arrays: Any) -> Any:
     import tvm
     from tvm import relax
 
-    from edgeml.compiler.general_schedule import schedule_remaining
+    from edgeml.compiler.general.general_schedule import schedule_remaining
 
     executable = tvm.compile(schedule_remaining(mod, lanes=4), target=tvm.target.Target("llvm"))
     return relax.VirtualMachine(executable, tvm.cpu())["main"](*map(tvm.runtime.tensor, arrays)).numpy()
@@ -199,7 +199,7 @@ def test_a_function_of_symbolic_shape_is_left_alone_and_named(tmp_path: Path) ->
 
 
 def test_a_scheduled_function_is_left_alone_unless_it_has_an_alternative(mod: Any, tmp_path: Path) -> None:
-    from edgeml.compiler.general_schedule import schedule_remaining
+    from edgeml.compiler.general.general_schedule import schedule_remaining
 
     kernels, search = schedule_remaining(mod, lanes=4), FakeSearch()
     options: dict[str, Any] = {"trials": 20, "work_dir": tmp_path, "search": search, "bench": FakeBench(FASTER)}
@@ -226,7 +226,7 @@ def test_schedules_found_by_real_trials_compute_what_the_untuned_do(mod: Any, tm
 
 
 def test_two_functions_that_compute_different_things_do_not_agree(mod: Any, bench: Bench) -> None:
-    from edgeml.compiler.general_schedule import schedule_remaining
+    from edgeml.compiler.general.general_schedule import schedule_remaining
 
     other_net = net(softmax="log_softmax")
     (name,) = (name for name in names(mod) if "softmax" in name)

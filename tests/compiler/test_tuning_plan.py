@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml.compiler.tuning_plan import LEAST_TRIALS, share_trials
+from edgeml.compiler.tuning.plan import LEAST_TRIALS, share_trials
 
 
 def test_trials_are_dealt_out_in_proportion_to_time() -> None:

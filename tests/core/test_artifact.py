@@ -59,7 +59,7 @@ def test_a_manifest_written_before_schedules_were_told_still_loads(artifact: Art
 
 def test_an_unknown_schedule_is_refused_with_what_is_allowed(artifact: Artifact) -> None:
     artifact.manifest_path.write_text(json.dumps(artifact.to_json() | {"schedule": "fast"}), encoding="utf-8")
-    with pytest.raises(UsageError, match="schedule.*fast.*kernels, tuned, dlight"):
+    with pytest.raises(UsageError, match=r"schedule.*fast.*kernels, tuned, dlight"):
         load_manifest(artifact.path)
 
 

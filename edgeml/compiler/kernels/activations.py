@@ -14,6 +14,7 @@ ActivationName = Literal[
 # erf(x) by Abramowitz and Stegun 7.1.26 has an error of 1.5e-7, which GELU keeps relative to its argument.
 _ERF_P = 0.3275911
 _ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+_TANH_SERIES = (-17 / 315, 2 / 15, -1 / 3, 1.0)
 _SQRT_HALF = 0.7071067811865476
 _GELU_TANH_SCALE = 0.7978845608028654
 _GELU_TANH_CUBE = 0.044715
@@ -70,9 +71,10 @@ def _tanh(vector: Vector, value: Expr) -> Expr:
     value = vector.keep(value)
     square = vector.keep(value * value)
     far = vector.sigmoid(value * vector.splat(2.0)) * vector.splat(2.0) - vector.splat(1.0)
-    near = value * (
-        vector.splat(1.0) + square * (vector.splat(-1 / 3) + square * (vector.splat(2 / 15) - square * vector.splat(17 / 315)))
-    )
+    series = vector.splat(_TANH_SERIES[0])
+    for coefficient in _TANH_SERIES[1:]:
+        series = series * square + vector.splat(coefficient)
+    near = value * series
     return vector.select(square < vector.splat(0.04), near, far)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -38,7 +38,7 @@ class Depthwise:
     rows: Axis
     columns: Axis
     channels: int
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = field(default_factory=Epilogue)
     pooled: bool = False
 
     @cached_property
@@ -124,9 +124,7 @@ class _Call:
             with T.serial(0, span.tiles) as tile:
                 self._tile(sample, block, row, span, span.first + tile * span.width, total)
 
-    def _tile(
-        self, sample: Expr, block: Expr, row: Expr, span: Span, first: Expr, total: Registers | None
-    ) -> None:
+    def _tile(self, sample: Expr, block: Expr, row: Expr, span: Span, first: Expr, total: Registers | None) -> None:
         layer, vector = self.layer, self.layer._vector
         rows, columns, lanes = layer.rows, layer.columns, vector.lanes
         sums = vector.registers(span.width)
@@ -148,14 +146,16 @@ class _Call:
                     sums[pixel] = vector.multiply_add(value, taps[column], sums[pixel])
         for pixel in range(span.width):
             at = ((sample * rows.size_out + row) * columns.size_out + first + pixel) * layer._stride + block * lanes
-            value = layer.epilogue.apply(vector, sums[pixel], self.operands, Place(at, block * lanes, sample), layer._stride)
+            value = layer.epilogue.apply(
+                vector, sums[pixel], self.operands, Place(at, block * lanes, sample), layer._stride
+            )
             if total is not None:
                 value = vector.keep(value)
                 total[0] = total[0] + value
             layer.epilogue.store(vector, self.output, at, value)
 
     def _fetch_ahead(self, sample: Expr, block: Expr, row: Expr, span: Span, first: Expr) -> None:
-        """Have the pixels and weights fetched that come next: pixels lie a whole pixel apart, which processors do not foresee.
+        """Have the values fetched that come next: they lie a whole pixel apart, which processors do not foresee.
 
         Those of the next channels where a whole image of this block fits the first-level cache, else the next rows'.
         """

@@ -106,14 +106,14 @@ class Epilogue:
     @property
     def dtype(self) -> str:
         """Type of the stored tensor."""
-        return self.output.dtype if self.output else "float32"
+        return _dtype(self.output)
 
     def arguments(self, shape: tuple[int | None, ...]) -> tuple[Argument, ...]:
         """The tensors that the steps read, each of the output's shape."""
         shapes = {"tensor": shape, "sample": (shape[0], shape[-1]), "channel": (shape[-1],)}
         operands = [step for step in self.steps if isinstance(step, Operand)]
         return tuple(
-            Argument(f"operand{index}", shapes[step.extent], step.quantization.dtype if step.quantization else "float32")
+            Argument(f"operand{index}", shapes[step.extent], _dtype(step.quantization))
             for index, step in enumerate(operands)
         )
 
@@ -137,8 +137,11 @@ class Epilogue:
                 value = _combine(step.operator, value, vector.splat(step.number), vector)
             else:
                 at = place.index
-                if step.extent != "tensor":
-                    at = place.channel + (0 if step.extent == "channel" else place.sample * channels)
+                if step.extent == "channel":
+                    at = place.channel
+                elif step.extent == "sample":
+                    assert place.sample is not None, "kernels that mix samples take no such operand"
+                    at = place.channel + place.sample * channels
                 value = _combine(step.operator, value, load_real(vector, next(waiting), at, step.quantization), vector)
         return value
 
@@ -164,6 +167,10 @@ def _combine(operator: Operator, left: Expr, right: Expr, vector: Vector) -> Exp
             return vector.maximum(left, right)
         case "minimum":
             return vector.minimum(left, right)
+
+
+def _dtype(quantization: Quantization | None) -> str:
+    return quantization.dtype if quantization else "float32"
 
 
 def load_real(vector: Vector, buffer: Buffer, index: Expr, quantization: Quantization | None) -> Expr:

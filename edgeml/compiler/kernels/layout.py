@@ -53,7 +53,9 @@ class Layout:
     def unpack(self) -> Kernel:
         """The kernel that reads the packed layout and writes the model's."""
         inputs = (Argument("input", self._packed_shape, self.dtype),)
-        return kernel("unpack", inputs, (Argument("output", self._model_shape, self.dtype, model_layout=True),), self._unpack)
+        return kernel(
+            "unpack", inputs, (Argument("output", self._model_shape, self.dtype, model_layout=True),), self._unpack
+        )
 
     def _pack(self, batch: Expr, source: Buffer, output: Buffer) -> None:
         pixels = prod(self.pixels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +37,7 @@ class Pointwise:
     pixels: int
     channels_in: int
     channels_out: int
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = field(default_factory=Epilogue)
     gated: bool = False
 
     @cached_property
@@ -75,7 +75,7 @@ class Pointwise:
 
     @property
     def _ahead(self) -> int:
-        """How many weights ahead: the next block, while the tiles of this one pass; some rows where there is one tile."""
+        """How many weights ahead: the next block while this one's tiles pass, some rows where there is one tile."""
         block = self._depth * self._tile.vectors * self._vector.lanes
         return block if self.pixels > self._tile.rows else min(block, _AHEAD_ELEMENTS)
 
@@ -129,7 +129,14 @@ class Pointwise:
             self._rows(0, samples * self.pixels, source, weights, bias, operands, output)
 
     def _gated_sample(
-        self, sample: Expr, source: Buffer, weights: Buffer, bias: Buffer, gate: Buffer, operands: list[Buffer], output: Buffer
+        self,
+        sample: Expr,
+        source: Buffer,
+        weights: Buffer,
+        bias: Buffer,
+        gate: Buffer,
+        operands: list[Buffer],
+        output: Buffer,
     ) -> None:
         vector, lanes, depth = self._vector, self._vector.lanes, self._depth
         width = self._tile.vectors * lanes
@@ -228,7 +235,9 @@ class Pointwise:
         if accumulators >= _IN_FLIGHT:
             return 1
         chains = min(-(-_IN_FLIGHT // accumulators), self._depth)
-        return chains if self.isa.broadcast_operand else 1 << (chains - 1).bit_length() if chains < self._vector.lanes else self._vector.lanes
+        if self.isa.broadcast_operand:
+            return chains
+        return min(1 << (chains - 1).bit_length(), self._vector.lanes)  # as many as divide a register's lanes
 
 
 # A quarter of the second-level cache of the smallest processors with a vector unit worth the name.

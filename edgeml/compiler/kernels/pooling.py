@@ -130,9 +130,9 @@ class GlobalAverage:
                 sums[chain] = vector.splat(0.0)
 
             def add(pixel: Expr, chain: int) -> None:
-                at = (sample * self.pixels + pixel) * width + block * lanes  # noqa: B023 (called at once)
+                at = (sample * self.pixels + pixel) * width + block * lanes
                 value = load_real(vector, source, at, self.quantization)
-                sums[chain] = sums[chain] + value  # noqa: B023
+                sums[chain] = sums[chain] + value
 
             with T.serial(0, self.pixels // chains) as group:
                 for chain in range(chains):

@@ -76,23 +76,20 @@ class Kernel:
     def _build(self, shapes: list[tuple[int | None, ...]]) -> Any:
         arguments = (*self.inputs, *self.outputs)
         batch = tirx.Var("batch", "int64")
-        with IRBuilder() as builder:
-            with T.prim_func():
-                T.func_name(self.name)
-                T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": _OPAQUE})
-                shaped = [
-                    T.arg(each.name, T.Buffer(tuple(batch if axis is None else axis for axis in shape), each.dtype))
-                    for each, shape in zip(arguments, shapes, strict=True)
-                ]
-                flat = [_flat(each, buffer, batch) for each, buffer in zip(arguments, shaped, strict=True)]
-                dynamic = any(None in shape for shape in shapes)
-                self.body(batch.astype("int32") if dynamic else 1, *flat)
+        with IRBuilder() as builder, T.prim_func():
+            T.func_name(self.name)
+            T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": _OPAQUE})
+            shaped = [
+                T.arg(each.name, T.Buffer(tuple(batch if axis is None else axis for axis in shape), each.dtype))
+                for each, shape in zip(arguments, shapes, strict=True)
+            ]
+            flat = [_flat(each, buffer, batch) for each, buffer in zip(arguments, shaped, strict=True)]
+            dynamic = any(None in shape for shape in shapes)
+            self.body(batch.astype("int32") if dynamic else 1, *flat)
         return builder.get()
 
 
-def kernel(
-    name: str, inputs: tuple[Argument, ...], outputs: tuple[Argument, ...], body: Callable[..., None]
-) -> Kernel:
+def kernel(name: str, inputs: tuple[Argument, ...], outputs: tuple[Argument, ...], body: Callable[..., None]) -> Kernel:
     """The kernel of that name whose code `body` emits."""
     return Kernel(name, inputs, outputs, body)
 

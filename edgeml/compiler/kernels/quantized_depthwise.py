@@ -21,6 +21,9 @@ from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans, touch
 # Whole numbers up to here are exact in float32; a product of two codes is at most 255 * 128.
 _EXACT = 1 << 24
 _LARGEST_PRODUCT = 255 * 128
+# Pixels. A cache line holds several channel vectors of codes: of a small image all lines of one vector stay in the
+# first-level cache, and its weights are read once; of a larger one only those of a few rows, so that rows come first.
+_SMALL_IMAGE = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,10 @@ class QuantizedDepthwise:
         taken = self._columns.registers if self._columns else columns.taps + 3
         widest = tile_width(columns.size_out, self.isa.registers - taken)
         with loop((batch if self.batch is None else self.batch) * blocks * height, work) as index:
-            place = _Place(index // (blocks * height), index // height % blocks, index % height)
+            if self.rows.size_in * columns.size_in > _SMALL_IMAGE:
+                place = _Place(index // (blocks * height), index % blocks, index // blocks % height)
+            else:
+                place = _Place(index // (blocks * height), index // height % blocks, index % height)
             for span in spans(columns, widest):
                 if span.tiles == 1:
                     call.tile(place, span, span.first)

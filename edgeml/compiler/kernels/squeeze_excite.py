@@ -52,7 +52,7 @@ class SqueezeExcite:
         return padded(self.reduced, self._vector)
 
     def kernel(self) -> Kernel:
-        """The kernel; reads means float32 (batch, padded channels) and what `pack` makes; writes gates of that shape."""
+        """The kernel; reads means float32 (batch, padded channels) and what `pack` makes; writes gates like them."""
         inputs = (
             Argument("means", (self.batch, self._wide)),
             Argument("weights1", (self.channels, self._narrow)),

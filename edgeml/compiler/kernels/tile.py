@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from edgeml.compiler.isa import VectorISA
 
-# A processor starts two multiply-adds and two loads a cycle (small ARM cores one load); each multiply-add takes four cycles, and one more
-# keeps the wheels turning.
+# A processor starts two multiply-adds and two loads a cycle (small ARM cores one load); each multiply-add takes four
+# cycles, and one more keeps the wheels turning.
 _PER_CYCLE = 2
 _LATENCY = 5
 _TILE_OVERHEAD = 3.0
@@ -62,4 +62,3 @@ def choose_tile(isa: VectorISA, rows: int, vectors: int) -> Tile:
                 best = cost, Tile(height, width, vectors)
     assert best is not None, "one pixel and one vector fit any register file"
     return best[1]
-

@@ -1,4 +1,4 @@
-"""Vector arithmetic for kernel generators: what a kernel says is the same for every processor, what is emitted is not."""
+"""Vector arithmetic for kernel generators: a kernel says the same for every processor, what is emitted differs."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Vector:
         return value
 
     def multiply_add(self, left: Expr, right: Expr, addend: Expr) -> Expr:
-        """left * right + addend, in one instruction where there is one."""
+        """Left * right + addend, in one instruction where there is one."""
         if self.isa.explicit_fma:
             return self._intrinsic("llvm.fma", left, right, addend)
         return addend + left * right
@@ -129,7 +129,7 @@ class Vector:
         return register[0]
 
     def exp(self, value: Expr) -> Expr:
-        """e to the power of each lane; relative error at most 3e-7 plus |x| units of 6e-8; overflows beyond +-87."""
+        """E to the power of each lane; relative error at most 3e-7 plus |x| units of 6e-8; overflows beyond +-87."""
         return self._exp2(value * self.splat(_LOG2_E))
 
     def _exp2(self, power: Expr) -> Expr:
@@ -161,7 +161,7 @@ class Vector:
         return (*constants, self.splat(0.0), tirx.const(-1, "int16"), tirx.const(4, "int32"))
 
     def divide(self, value: Expr, divisor: Expr) -> Expr:
-        """value / divisor for divisors of 1 to 2^127; where division is slow, within 3e-7."""
+        """Value / divisor for divisors of 1 to 2^127; where division is slow, within 3e-7."""
         if not self.isa.reciprocal:
             return value / divisor
         divisor = self.keep(divisor)
@@ -176,7 +176,7 @@ class Vector:
         return self.divide(self.splat(1.0), self._one_plus_exp(value))
 
     def silu(self, value: Expr) -> Expr:
-        """x / (1 + e^-x) of each lane."""
+        """X / (1 + e^-x) of each lane."""
         value = self.keep(value)
         return self.divide(value, self._one_plus_exp(value))
 

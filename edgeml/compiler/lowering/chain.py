@@ -114,7 +114,7 @@ class Chain:
         return False
 
     def gated_by_itself(self, users: list[Node]) -> bool:
-        """x * sigmoid(x), which is SiLU, and x * clip(x + 3, 0, 6) / 6, which is hard swish."""
+        """X * sigmoid(x), which is SiLU, and x * clip(x + 3, 0, 6) / 6, which is hard swish."""
         product = next((user for user in users if user.operator == "multiply"), None)
         gate = next((user for user in users if user is not product), None)
         if product is None or gate is None or not any(argument.same_as(self.var) for argument in product.arguments):
@@ -158,14 +158,14 @@ class Chain:
         if values is None:
             return False
         if self.linear and operator in {"add", "subtract", "multiply", "divide"}:
-            self._fold(operator, values, shape[1])
+            self._fold(operator, values)
             return self._absorb(node)
         if constant.size == 1:
             return self._step(Scalar(operator, float(constant.reshape(()))), node)
         self.operands.append(values)
         return self._step(Operand(operator, extent="channel"), node)
 
-    def _fold(self, operator: Operator, values: npt.NDArray[np.float32], channels: int) -> None:
+    def _fold(self, operator: Operator, values: npt.NDArray[np.float32]) -> None:
         if operator in {"multiply", "divide"}:
             factor = values if operator == "multiply" else (1 / values).astype(np.float32)
             self.scale = factor if self.scale is None else self.scale * factor
@@ -240,6 +240,5 @@ def same_shape(left: Expr, right: Expr) -> bool:
     if first is None or second is None or len(first) != len(second):
         return False
     return all(
-        a == b if isinstance(a, int) or isinstance(b, int) else a.same_as(b)
-        for a, b in zip(first, second, strict=True)
+        a == b if isinstance(a, int) or isinstance(b, int) else a.same_as(b) for a, b in zip(first, second, strict=True)
     )

@@ -207,4 +207,3 @@ def _quantized(plan: Plan, layer: _Layer, chain: Chain, coded: Coded, codes: Cod
 
     nodes = (layer.node, *chain.absorbed)
     return Group(name, "int8", nodes[-1], nodes, emit)
-

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-
-
 from edgeml.compiler.kernels.elementwise import Elementwise
-from edgeml.compiler.kernels.epilogue import Epilogue, Operand
+from edgeml.compiler.kernels.epilogue import Operand
 from edgeml.compiler.kernels.softmax import Softmax
 from edgeml.compiler.lowering.chain import Chain, same_shape
 from edgeml.compiler.lowering.gate import gated, is_left_to_convolution
@@ -48,9 +46,10 @@ def elementwise(plan: Plan, node: Node) -> Group | None:
 def _source(plan: Plan, node: Node) -> Expr | None:
     """The value the chain starts from: the first float32 image among the arguments that is no constant."""
     for argument in node.arguments:
-        if dtype_of(argument) == "float32" and plan.graph.constant(argument) is None and image_shape(argument):
-            if dtype_of(node.var) in {"uint8", "int8"} or same_shape(argument, node.var):
-                return argument
+        is_value = dtype_of(argument) == "float32" and plan.graph.constant(argument) is None
+        keeps_shape = dtype_of(node.var) in {"uint8", "int8"} or same_shape(argument, node.var)
+        if is_value and keeps_shape and image_shape(argument):
+            return argument
     return None
 
 
@@ -107,6 +106,3 @@ def _reshaped(source: Expr, node: Node) -> Expr:
     from tvm import relax
 
     return relax.op.reshape(source, relax.ShapeExpr(list(node.var.ty.shape)))
-
-
-

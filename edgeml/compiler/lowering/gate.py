@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeml.compiler.lowering.graph import Expr, Node, dtype_of, shape_of
+from edgeml.compiler.lowering.graph import Expr, Node, dtype_of
 from edgeml.compiler.lowering.group import Plan
 from edgeml.compiler.lowering.values import image_shape
 
@@ -37,10 +37,9 @@ def gated(plan: Plan, node: Node | None) -> Gated | None:
         image, scale = image_shape(value), image_shape(gate)
         if image is None or scale is None or plan.graph.constant(gate) is not None:
             continue
-        axes = shape_of(gate)
-        if axes is not None and image == whole and scale.pixels == (1, 1) and scale.channels == whole.channels:
-            if whole.samples == scale.samples and (whole.batch is None or whole.batch.same_as(scale.batch)):
-                return Gated(value, gate, node)
+        same_batch = whole.samples == scale.samples and (whole.batch is None or whole.batch.same_as(scale.batch))
+        if same_batch and image == whole and scale.pixels == (1, 1) and scale.channels == whole.channels:
+            return Gated(value, gate, node)
     return None
 
 

@@ -93,8 +93,8 @@ class Graph:
         node = Node(var, value, operator, [self.resolve(argument) for argument in value.args] if is_call else [])
         self.nodes.append(node)
         self._producers[var] = node
-        for variable in {read for variable in relax.analysis.free_vars(value) for read in self._read(variable)}:
-            self._users[variable].append(node)
+        for used in {used for variable in relax.analysis.free_vars(value) for used in self._read(variable)}:
+            self._users[used].append(node)
 
     def _read(self, variable: Expr) -> list[Expr]:
         """The variables that are read with one: the fields of a tuple."""

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     import onnx
     import tvm
 
-_RELAX_NAMES = {"Conv": "nn.conv2d", "Gemm": "matmul", "MatMul": "matmul"}
+# What the importer makes of ONNX's operators, in families whose order it keeps.
+_FAMILIES = (
+    (frozenset({"Conv"}), frozenset({"nn.conv1d", "nn.conv2d", "nn.conv3d"})),
+    (frozenset({"Gemm", "MatMul"}), frozenset({"matmul"})),
+)
 
 
 def placed_operators(
@@ -20,30 +24,35 @@ def placed_operators(
 ) -> tuple[PlacedOperator, ...]:
     """What became of the operators that do the model's multiplications, in the order of the file.
 
-    The importer keeps no names, but it keeps the order: the n-th Conv is the n-th conv2d.
+    The importer keeps no names, but it keeps the order: the n-th Conv is the n-th convolution. Where it does not keep
+    their number either, as for functions of the model, operators have relax's names.
 
     Args:
         model: the ONNX model.
         module: what the importer made of it.
         groups: by name of a variable, the kernel that computes it.
     """
-    nodes = {
-        name: [node.var.name for node in Graph.of(module["main"]).nodes if node.operator == name]
-        for name in set(_RELAX_NAMES.values())
-    }
-    named: dict[str, list[tuple[str, str]]] = {name: [] for name in nodes}
-    for index, node in enumerate(model.graph.node):
-        if node.op_type in _RELAX_NAMES:
-            named[_RELAX_NAMES[node.op_type]].append((node.name or f"{node.op_type}_{index}", node.op_type))
-    placed = []
-    for name, variables in nodes.items():
-        same = len(variables) == len(named[name])
-        for index, variable in enumerate(variables):
-            label, operator = named[name][index] if same else (variable, name)
-            group = groups.get(variable)
-            placed.append(
-                PlacedOperator(label, operator, group.kernel, group.precision)
-                if group
-                else PlacedOperator(label, operator, GENERAL, "fp32")
-            )
-    return tuple(placed)
+    nodes = Graph.of(module["main"]).nodes
+    coded = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    labels: dict[str, tuple[str, str, bool]] = {}
+    for in_file, in_module in _FAMILIES:
+        named = [
+            (node.name or f"{node.op_type}_{index}", node.op_type, set(node.input[:2]) <= coded)
+            for index, node in enumerate(model.graph.node)
+            if node.op_type in in_file
+        ]
+        same = [node for node in nodes if node.operator in in_module]
+        unnamed = [(node.var.name, node.operator, False) for node in same]
+        labels |= {
+            node.var.name: label
+            for node, label in zip(same, named if len(named) == len(same) else unnamed, strict=True)
+        }
+    return tuple(
+        _placed(*labels[node.var.name], groups.get(node.var.name)) for node in nodes if node.var.name in labels
+    )
+
+
+def _placed(name: str, operator: str, quantized: bool, group: Group | None) -> PlacedOperator:
+    if group is None:
+        return PlacedOperator(name, operator, GENERAL, "fp32", quantized)
+    return PlacedOperator(name, operator, group.kernel, group.precision, quantized)

@@ -47,7 +47,7 @@ def image_shape(expr: Expr) -> ImageShape | None:
         return None
     batch, *rest = shape
     sizes = tuple(axis for axis in rest if isinstance(axis, int))
-    if len(sizes) != len(rest) or 0 in sizes or batch == 0 and isinstance(batch, int):
+    if len(sizes) != len(rest) or 0 in sizes or (batch == 0 and isinstance(batch, int)):
         return None
     samples = batch if isinstance(batch, int) else None
     return ImageShape(None if samples is not None else batch, samples, sizes[0], sizes[1:])
@@ -148,9 +148,7 @@ class Values:
         return relax.TensorType(axes, argument.dtype)
 
     def _layout(self, shape: ImageShape, dtype: str) -> Layout:
-        return Layout(
-            isa=self.isa, batch=shape.samples, channels=shape.channels, pixels=shape.pixels, dtype=dtype
-        )
+        return Layout(isa=self.isa, batch=shape.samples, channels=shape.channels, pixels=shape.pixels, dtype=dtype)
 
 
 def constant(values: Array) -> Expr:

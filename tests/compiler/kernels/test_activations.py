@@ -12,12 +12,12 @@ from edgeml.compiler.kernels.activations import Activation, ActivationName
 from edgeml.compiler.kernels.elementwise import Elementwise
 from edgeml.compiler.kernels.epilogue import Epilogue
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import every_isa, packed, run
+from tests.compiler.kernels.machine import every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("name", get_args(ActivationName))
 def test_values_agree(isa: VectorISA, name: ActivationName) -> None:
     near = np.linspace(-12, 12, 4001)

@@ -10,7 +10,7 @@ from edgeml.compiler.kernels.activations import RELU
 from edgeml.compiler.kernels.convolution import Convolution
 from edgeml.compiler.kernels.epilogue import Epilogue, Operand
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import HOST, Array, every_isa, packed, run
+from tests.compiler.kernels.machine import HOST, Array, every_float_isa, packed, run
 from tests.compiler.kernels.windowed import SQUARE, UNEVEN, WINDOWS
 
 pytestmark = pytest.mark.tvm
@@ -36,7 +36,7 @@ def _outputs(layer: Convolution, batch: int) -> tuple[Array, Array]:
     return output[..., : layer.channels_out], expected
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("planar", [False, True], ids=["", "planar"])
 def test_sums_agree(isa: VectorISA, planar: bool) -> None:
     rows, columns = UNEVEN
@@ -53,7 +53,7 @@ def test_the_image_continues_with_zeros(window: str) -> None:
     np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-4)
 
 
-@every_isa
+@every_float_isa
 def test_groups_see_their_own_channels_only(isa: VectorISA) -> None:
     rows, columns = SQUARE
     layer = Convolution(

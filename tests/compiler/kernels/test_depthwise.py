@@ -10,7 +10,7 @@ from edgeml.compiler.kernels.activations import Activation
 from edgeml.compiler.kernels.depthwise import Depthwise
 from edgeml.compiler.kernels.epilogue import Epilogue
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import HOST, Array, every_isa, packed, run
+from tests.compiler.kernels.machine import HOST, Array, every_float_isa, packed, run
 from tests.compiler.kernels.windowed import UNEVEN, WINDOWS
 
 pytestmark = pytest.mark.tvm
@@ -28,7 +28,7 @@ def _outputs(layer: Depthwise, batch: int) -> tuple[list[Array], Array]:
     return outputs, reference.finished(sums, layer.epilogue)
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("batch", [1, 3])
 def test_sums_and_their_means_agree(isa: VectorISA, batch: int) -> None:
     rows, columns = UNEVEN

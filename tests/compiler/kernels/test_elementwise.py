@@ -11,12 +11,12 @@ from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.elementwise import Elementwise
 from edgeml.compiler.kernels.epilogue import Epilogue, Operand, Operator, Quantization, Scalar
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import HOST, every_isa, packed, run
+from tests.compiler.kernels.machine import HOST, every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
 
-@every_isa
+@every_float_isa
 def test_operators_agree(isa: VectorISA) -> None:
     generator = np.random.default_rng(0)
     operators = get_args(Operator)
@@ -39,7 +39,7 @@ def test_operands_of_a_sample_and_of_a_channel_are_spread() -> None:
     np.testing.assert_allclose(output[..., :21], expected, rtol=1e-5, atol=1e-6)
 
 
-@every_isa
+@every_float_isa
 def test_codes_are_added_as_what_they_stand_for(isa: VectorISA) -> None:
     left, right = Quantization(2.0**-4, 100, "uint8"), Quantization(2.0**-5, -30, "int8")
     out = Quantization(2.0**-3, 128, "uint8")
@@ -58,7 +58,7 @@ def test_codes_are_added_as_what_they_stand_for(isa: VectorISA) -> None:
     np.testing.assert_array_equal(output[..., :21], expected)
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_halves_round_to_even_and_large_values_saturate(isa: VectorISA, dtype: str) -> None:
     out = Quantization(0.5, 3, dtype)  # type: ignore[arg-type]

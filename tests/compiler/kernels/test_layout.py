@@ -7,12 +7,12 @@ import pytest
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.layout import Layout
-from tests.compiler.kernels.machine import HOST, channels_last, every_isa, packed, run
+from tests.compiler.kernels.machine import HOST, channels_last, every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_pack_moves_channels_last_and_unpack_moves_them_back(isa: VectorISA, dtype: str) -> None:
     _check(isa, dtype, 20, (11, 9))

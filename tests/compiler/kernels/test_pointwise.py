@@ -10,7 +10,7 @@ from edgeml.compiler.kernels.activations import Activation
 from edgeml.compiler.kernels.epilogue import Epilogue, Operand
 from edgeml.compiler.kernels.pointwise import Pointwise
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import HOST, Array, every_isa, packed, run
+from tests.compiler.kernels.machine import HOST, Array, every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
@@ -34,7 +34,7 @@ def _outputs(layer: Pointwise, batch: int) -> tuple[Array, Array]:
     return output[..., : layer.channels_out], expected
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("gated", [False, True], ids=["", "gated"])
 @pytest.mark.parametrize(
     ("batch", "pixels", "depth", "outputs"), [(1, 23, 41, 50), (None, 1, 65, 33), (None, 100, 3, 5), (2, 9, 16, 130)]

@@ -10,7 +10,7 @@ from edgeml.compiler.kernels.epilogue import Quantization
 from edgeml.compiler.kernels.pooling import GlobalAverage, Pooling
 from edgeml.compiler.kernels.window import Axis
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import HOST, every_isa, packed, run
+from tests.compiler.kernels.machine import HOST, every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
@@ -23,7 +23,7 @@ def _pooling(isa: VectorISA, operator: str, **options: object) -> Pooling:
     return Pooling(isa=isa, batch=None, rows=ROWS, columns=COLUMNS, channels=20, operator=operator, **options)  # type: ignore[arg-type]
 
 
-@every_isa
+@every_float_isa
 def test_the_maximum_ignores_what_is_outside(isa: VectorISA) -> None:
     image = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32) - 9
     (output,) = run(_pooling(isa, "max").kernel(), isa, packed(image, isa))
@@ -40,7 +40,7 @@ def test_the_maximum_of_codes_is_a_code(dtype: str) -> None:
     np.testing.assert_array_equal(output[..., :20], expected)
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize("count_padding", [False, True])
 def test_the_average_counts_padding_if_asked(isa: VectorISA, count_padding: bool) -> None:
     image = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
@@ -50,7 +50,7 @@ def test_the_average_counts_padding_if_asked(isa: VectorISA, count_padding: bool
     np.testing.assert_allclose(output[..., :20], np.nanmean(windows, (-1, -2)), rtol=1e-5, atol=1e-6)
 
 
-@every_isa
+@every_float_isa
 def test_the_global_average_agrees(isa: VectorISA) -> None:
     image = np.random.default_rng(0).standard_normal((3, 49, 20)).astype(np.float32)
     layer = GlobalAverage(isa=isa, batch=None, pixels=49, channels=20)

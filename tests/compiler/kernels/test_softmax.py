@@ -7,12 +7,12 @@ import pytest
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.softmax import Softmax
-from tests.compiler.kernels.machine import every_isa, packed, run
+from tests.compiler.kernels.machine import every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize(("pixels", "channels"), [((), 1000), ((3, 2), 21), ((), 1)])
 def test_probabilities_agree(isa: VectorISA, pixels: tuple[int, ...], channels: int) -> None:
     logits = np.random.default_rng(channels).standard_normal((2, *pixels, channels)).astype(np.float32) * 20

@@ -9,12 +9,12 @@ from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.activations import Activation
 from edgeml.compiler.kernels.squeeze_excite import SqueezeExcite
 from tests.compiler.kernels import reference
-from tests.compiler.kernels.machine import every_isa, packed, run
+from tests.compiler.kernels.machine import every_float_isa, packed, run
 
 pytestmark = pytest.mark.tvm
 
 
-@every_isa
+@every_float_isa
 @pytest.mark.parametrize(("channels", "reduced"), [(96, 4), (41, 10), (3, 1)])
 def test_gates_agree(isa: VectorISA, channels: int, reduced: int) -> None:
     generator = np.random.default_rng(channels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from edgeml.compiler.isa import VectorISA
@@ -41,6 +43,9 @@ WINDOWS = {
     "dilated": DILATED,
     "1x1": BARE,
 }
+
+
+Layer = QuantizedConvolution | QuantizedDepthwise
 
 
 def convolution(
@@ -85,8 +90,25 @@ def depthwise(
     )
 
 
-def outputs(layer: QuantizedConvolution | QuantizedDepthwise, batch: int, seed: int = 0) -> tuple[Array, Array]:
-    """What the kernel writes, padding left out, and what numpy says.
+@dataclass(frozen=True)
+class Problem:
+    """A layer with contents, and what numpy says.
+
+    Attributes:
+        layer: the layer.
+        inputs: the kernel's.
+        shape: of the kernel's output.
+        expected: the output without padding channels.
+    """
+
+    layer: Layer
+    inputs: tuple[Array, ...]
+    shape: tuple[int, ...]
+    expected: Array
+
+
+def problem(layer: Layer, batch: int, seed: int = 0) -> Problem:
+    """Random contents for a layer.
 
     Scales are powers of two, so that float32 arithmetic has nothing to round.
     """
@@ -112,5 +134,12 @@ def outputs(layer: QuantizedConvolution | QuantizedDepthwise, batch: int, seed: 
     ]
     expected = reference.finished(sums * (scales * source.scale) + bias, layer.epilogue, operands)
     arrays = (packed(image, layer.isa), *layer.pack(weights, scales, bias))
-    (output,) = run(layer.kernel(), layer.isa, *arrays, *(packed(each, layer.isa) for each in operands))
-    return output[..., :width], expected
+    inputs = (*arrays, *(packed(each, layer.isa) for each in operands))
+    return Problem(layer, inputs, packed(expected, layer.isa).shape, expected)
+
+
+def outputs(layer: Layer, batch: int) -> tuple[Array, Array]:
+    """What the kernel writes, padding left out, and what numpy says."""
+    given = problem(layer, batch)
+    (output,) = run(layer.kernel(), layer.isa, *given.inputs)
+    return output[..., : given.expected.shape[-1]], given.expected

@@ -74,7 +74,9 @@ class Net:
         """Make values outputs of the graph."""
         self._outputs += [helper.make_tensor_value_info(value, _element_type(dtype), None) for value in values]
 
-    def conv(self, value: Value, weights: Sequence[int], *, bias: bool = True, name: str = "", **attributes: Any) -> Value:
+    def conv(
+        self, value: Value, weights: Sequence[int], *, bias: bool = True, name: str = "", **attributes: Any
+    ) -> Value:
         """A convolution with random weights of that shape."""
         bias_name = self.normal(weights[0]) if bias else None
         return self.op("Conv", value, self.weights(*weights), *[bias_name] * bias, name=name, **attributes)

@@ -135,7 +135,9 @@ def test_constants_of_every_shape_that_broadcasts_agree(shape: tuple[int, ...]) 
     agrees(net)
 
 
-@pytest.mark.parametrize("shape", [(1, 20, 7, 7), ("n", 20, 1, 1), ("n", 1, 7, 7), (20, 7, 7), ("n", 20, 7, 7), (1, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(1, 20, 7, 7), ("n", 20, 1, 1), ("n", 1, 7, 7), (20, 7, 7), ("n", 20, 7, 7), (1, 1, 1, 1)]
+)
 def test_tensors_of_every_shape_that_broadcasts_agree(shape: tuple[int | str, ...]) -> None:
     net = Net()
     value, other = image(net), net.input(*shape)
@@ -147,7 +149,9 @@ def test_tensors_of_every_shape_that_broadcasts_agree(shape: tuple[int | str, ..
 def test_a_constant_that_makes_the_image_larger_agrees() -> None:
     net = Net()
     value = net.conv(net.input("n", 6, 1, 1), (20, 6, 1, 1))
-    net.output(net.op("Add", value, net.normal(1, 20, 3, 3)), net.op("Mul", net.op("Relu", value), net.normal(1, 20, 4, 1)))
+    net.output(
+        net.op("Add", value, net.normal(1, 20, 3, 3)), net.op("Mul", net.op("Relu", value), net.normal(1, 20, 4, 1))
+    )
     agrees(net)
 
 

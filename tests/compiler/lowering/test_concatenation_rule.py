@@ -36,7 +36,9 @@ def test_a_constant_beside_a_convolution_agrees() -> None:
 def test_other_axes_agree(axis: int) -> None:
     net = Net()
     image = net.input(2, 6, 5, 5)
-    net.output(net.op("Concat", net.conv(image, (7, 6, 1, 1)), net.op("Relu", net.conv(image, (7, 6, 1, 1))), axis=axis))
+    net.output(
+        net.op("Concat", net.conv(image, (7, 6, 1, 1)), net.op("Relu", net.conv(image, (7, 6, 1, 1))), axis=axis)
+    )
     agrees(net)
 
 

@@ -52,7 +52,9 @@ KINDS = {
     "groups that fill vectors": kind((32, 6, 6), (32, 16, 3, 3), "convolution", group=2, pads=[1] * 4),
     "3x3": kind((17, 8, 8), (19, 17, 3, 3), "convolution", pads=[1] * 4),
     "3x3 without padding": kind((16, 8, 7), (16, 16, 3, 3), "convolution"),
-    "3x3 with stride and uneven padding": kind((10, 9, 10), (11, 10, 3, 3), "convolution", pads=[0, 1, 2, 1], strides=[2, 2]),
+    "3x3 with stride and uneven padding": kind(
+        (10, 9, 10), (11, 10, 3, 3), "convolution", pads=[0, 1, 2, 1], strides=[2, 2]
+    ),
     "3x3 with dilation": kind((9, 13, 11), (8, 9, 3, 3), "convolution", pads=[2, 0, 1, 3], dilations=[2, 3]),
     "1x7": kind((14, 6, 17), (15, 14, 1, 7), "convolution", pads=[0, 3, 0, 3]),
     "2x2": kind((5, 7, 7), (6, 5, 2, 2), "convolution", strides=[2, 2]),
@@ -63,7 +65,9 @@ KINDS = {
     "first layer 4x4 patches": kind((3, 16, 16), (24, 3, 4, 4), "convolution", strides=[4, 4]),
     "SAME_UPPER": kind((9, 8, 9), (9, 9, 4, 3), "convolution", auto_pad="SAME_UPPER", strides=[2, 2]),
     "SAME_LOWER": kind((9, 8, 9), (9, 9, 4, 3), "convolution", auto_pad="SAME_LOWER", strides=[2, 2]),
-    "SAME_UPPER depthwise": kind((16, 10, 9), (16, 1, 4, 4), "depthwise", auto_pad="SAME_UPPER", group=16, strides=[3, 1]),
+    "SAME_UPPER depthwise": kind(
+        (16, 10, 9), (16, 1, 4, 4), "depthwise", auto_pad="SAME_UPPER", group=16, strides=[3, 1]
+    ),
     "VALID": kind((9, 8, 9), (9, 9, 3, 3), "convolution", auto_pad="VALID"),
 }
 
@@ -122,8 +126,12 @@ FOLLOWS: dict[str, Follow] = {
     "Softplus": _op("Softplus"),
     "Relu, then a residual": lambda net, value, like, *_: net.op("Add", net.op("Relu", value), like),
     "a residual, then Relu": lambda net, value, like, *_: net.op("Relu", net.op("Add", like, value)),
-    "a residual on both sides": lambda net, value, like, *_: net.op("Add", like, net.op("Relu", net.op("Add", value, like))),
-    "another convolution as residual": lambda net, value, like, again, *_: net.op("Relu", net.op("Add", value, again())),
+    "a residual on both sides": lambda net, value, like, *_: net.op(
+        "Add", like, net.op("Relu", net.op("Add", value, like))
+    ),
+    "another convolution as residual": lambda net, value, like, again, *_: net.op(
+        "Relu", net.op("Add", value, again())
+    ),
     "minus a tensor": lambda net, value, like, *_: net.op("Sub", value, like),
     "a tensor minus it": lambda net, value, like, *_: net.op("Sub", like, value),
     "divided by a tensor": lambda net, value, like, *_: net.op("Div", value, net.op("Exp", like)),

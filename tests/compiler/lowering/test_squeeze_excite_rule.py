@@ -40,7 +40,9 @@ def by_dense_layers(net: Net, value: Value) -> Value:
 def by_means(net: Net, value: Value) -> Value:
     pooled = net.op("ReduceMean", value, net.constant([2, 3], "int64"), keepdims=0)
     inner = net.op("Relu", net.op("MatMul", pooled, net.normal(CHANNELS, REDUCED)))
-    outer = net.op("Sigmoid", net.op("Add", net.op("MatMul", inner, net.normal(REDUCED, CHANNELS)), net.normal(CHANNELS)))
+    outer = net.op(
+        "Sigmoid", net.op("Add", net.op("MatMul", inner, net.normal(REDUCED, CHANNELS)), net.normal(CHANNELS))
+    )
     return net.op("Unsqueeze", outer, net.constant([2, 3], "int64"))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.general_schedule import schedule_remaining
+from edgeml.compiler.general.general_schedule import schedule_remaining
 
 if TYPE_CHECKING:
     import tvm

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.block_facts import BlockFacts, block_facts
-from edgeml.compiler.loop_nests import Nest, arrange_lanes, lane_axis, split_lanes, start_reductions
+from edgeml.compiler.general.block_facts import BlockFacts, block_facts
+from edgeml.compiler.general.loop_nests import Nest, arrange_lanes, lane_axis, split_lanes, start_reductions
 
 if TYPE_CHECKING:
     from tvm import s_tir

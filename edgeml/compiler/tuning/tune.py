@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgeml.compiler.isa import isa_of
-from edgeml.compiler.tuning_measure import Bench, Contest
-from edgeml.compiler.tuning_plan import share_trials
-from edgeml.compiler.tuning_records import TuningRecord, TuningRecords
-from edgeml.compiler.tuning_search import Search, check_packages
-from edgeml.compiler.tuning_tasks import NAME, SCHEDULED, TuningTask, tuning_tasks
+from edgeml.compiler.tuning.measure import Bench, Contest
+from edgeml.compiler.tuning.plan import share_trials
+from edgeml.compiler.tuning.records import TuningRecord, TuningRecords
+from edgeml.compiler.tuning.search import Search, check_packages
+from edgeml.compiler.tuning.tasks import NAME, SCHEDULED, TuningTask, tuning_tasks
 from edgeml.compiler.tvm_target import tvm_target
 from edgeml.core.errors import MissingError, UsageError
 from edgeml.core.target import Target

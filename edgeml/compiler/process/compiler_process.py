@@ -21,7 +21,7 @@ from edgeml.core.errors import CheckFailedError, EdgeMLError, MissingError, Untr
 
 Progress = Callable[[str], None]
 
-COMMAND = (sys.executable, "-m", "edgeml.compiler.worker")
+COMMAND = (sys.executable, "-m", "edgeml.compiler.process.worker")
 _KINDS: dict[str, type[EdgeMLError]] = {
     kind.__name__: kind for kind in (EdgeMLError, UsageError, UntrustedFileError, MissingError, CheckFailedError)
 }
@@ -71,7 +71,7 @@ def run_job(
     """The answer of the compiling process to `job`; the process and all it started have ended when this returns.
 
     Args:
-        job: see `edgeml.compiler.worker`.
+        job: see `edgeml.compiler.process.worker`.
         directory: where the process leaves its temporary files.
         limits: what it may take.
         progress: told each step.

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.block_facts import BlockFacts, block_facts
-from edgeml.compiler.loop_nests import Nest, arrange
-from edgeml.compiler.row_nests import join_rows
+from edgeml.compiler.general.block_facts import BlockFacts, block_facts
+from edgeml.compiler.general.loop_nests import Nest, arrange
+from edgeml.compiler.general.row_nests import join_rows
 
 if TYPE_CHECKING:
     import tvm

@@ -1,6 +1,6 @@
 """The program in which TVM runs: it may crash, hang or take all memory without the caller being harmed.
 
-Run as `python -m edgeml.compiler.worker`. The first line of stdin is the job, one JSON object; answers are JSON
+Run as `python -m edgeml.compiler.process.worker`. The first line of stdin is the job, one JSON object; answers are JSON
 objects, one a line, on stdout:
 
     {"step": "..."}                          what is being done now, for people
@@ -19,11 +19,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from edgeml.compiler.limits import limit_memory
+from edgeml.compiler.process.limits import limit_memory
+from edgeml.compiler.process.tvm_alone import import_tvm
+from edgeml.core.artifact import Schedule
 from edgeml.core.errors import EdgeMLError
 from edgeml.core.target import Target
 
@@ -41,36 +43,53 @@ def compile_job(job: dict[str, Any], report: Report) -> dict[str, Any]:
     report({"step": "reading the model"})
     model = _load(Path(job["model"]))
     report({"step": "loading TVM"})
-    import tvm  # noqa: F401
-
+    import_tvm()
     report({"step": "compiling"})
-    from edgeml.compiler.operator_limits import known_limits
+    from edgeml.compiler.lint.operator_limits import known_limits
 
     if found := known_limits(model):
         raise CannotCompileError(found[0].reason)
+    outcome = _Outcome("dlight" if target.kind == "cuda" else "kernels")
     try:
-        executable, operators, gpu_kernels = _build(model, target, _tuning_options(job, target, report))
+        executable, operators, gpu_kernels = _build(
+            model, target, _tuning_options(job, target, report, outcome), outcome
+        )
     except (EdgeMLError, MemoryError, OSError):
         raise
     except Exception as error:
         raise CannotCompileError(last_line(error)) from error
     report({"step": "linking"})
     executable.export_library(job["library"], fcompile=toolchain.fcompile())
+    if target.kind == "cuda":
+        from edgeml.compiler.cuda.fatbin import check_library
+
+        check_library(Path(job["library"]), target)
     return {
         "operators": operators,
         "gpu_kernels": gpu_kernels,
-        "schedule": "dlight" if target.kind == "cuda" else "tuned" if job["tune"] else "kernels",
+        "notes": outcome.notes,
+        "schedule": outcome.schedule,
         "tool_versions": _tool_versions(toolchain.version),
     }
 
 
-def _build(model: Any, target: Target, options: dict[str, Any]) -> tuple[Any, list[Any], list[Any]]:
+@dataclass
+class _Outcome:
+    """What there is to tell of a compilation beside the library."""
+
+    schedule: Schedule
+    notes: list[str] = field(default_factory=list)
+
+
+def _build(model: Any, target: Target, options: dict[str, Any], outcome: _Outcome) -> tuple[Any, list[Any], list[Any]]:
     """TVM's executable, what became of each operator, and what each GPU kernel takes."""
     if target.kind == "cuda":
-        from edgeml.compiler.cuda import build_cuda
+        from edgeml.compiler.cuda.build import build_cuda, precision_note
         from edgeml.compiler.onnx_import import import_onnx
 
         executable, usage = build_cuda(import_onnx(model), target)
+        if (note := precision_note(model)) is not None:
+            outcome.notes.append(note)
         return executable, [], [asdict(kernel) for kernel in usage]
     from edgeml.compiler.pipeline import build
 
@@ -80,13 +99,12 @@ def _build(model: Any, target: Target, options: dict[str, Any]) -> tuple[Any, li
 
 def lint_job(job: dict[str, Any], report: Report) -> dict[str, Any]:
     """The nodes of `job["model"]` that cannot be compiled."""
-    from edgeml.compiler.node_trials import refused_nodes
+    from edgeml.compiler.lint.node_trials import refused_nodes
 
     report({"step": "reading the model"})
     model = _load(Path(job["model"]))
     report({"step": "loading TVM"})
-    import tvm  # noqa: F401
-
+    import_tvm()
     report({"step": "trying the operators"})
     found = refused_nodes(model, Target.parse(job["target"]), skip=set(job["skip"]), report=report)
     return {"findings": [finding.to_json() for finding in found]}
@@ -146,18 +164,28 @@ def _load(path: Path) -> Any:
     return model
 
 
-def _tuning_options(job: dict[str, Any], target: Target, report: Report) -> dict[str, Any]:
+def _tuning_options(job: dict[str, Any], target: Target, report: Report, outcome: _Outcome) -> dict[str, Any]:
     """What `build` is given beside the model: the tuner, which works on the functions that no kernel computes."""
     if not job["tune"]:
         return {}
-    from edgeml.compiler.tuning import tune_functions
+    from edgeml.compiler.tuning.tune import check_tunable, tune_functions
+
+    check_tunable(target)
 
     def refine(module: Any) -> Any:
         def progress(done: int, total: int, function: str) -> None:
             report({"step": f"tuning: {done} of {total} trials, {function}"})
 
         directory = Path(job["work_dir"])
-        return tune_functions(module, target, trials=job["tune"], work_dir=directory, progress=progress).module
+        tuned = tune_functions(module, target, trials=job["tune"], work_dir=directory, progress=progress)
+        kept = sum(each.kept == "tuned" for each in tuned.functions)
+        if kept:
+            outcome.schedule = "tuned"
+        text = f"tuned {len(tuned.functions)} functions that have no kernel; {kept} became faster and were kept"
+        outcome.notes.append(text if tuned.functions else "nothing to tune: every function has a kernel")
+        if tuned.symbolic:
+            outcome.notes.append(f"not tuned, because their shapes are not fixed: {', '.join(tuned.symbolic)}")
+        return tuned.module
 
     return {"refine": refine}
 
@@ -180,9 +208,6 @@ def _leave_with_the_caller() -> None:
 
 def main() -> None:
     """Obey the job on stdin."""
-    # tvm imports torch where it is installed, which takes seconds and half a gigabyte and is of no use here.
-    modules: dict[str, Any] = sys.modules
-    modules["torch"] = None
     # Whatever a library prints goes to stderr: the answers have a channel of their own.
     channel = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

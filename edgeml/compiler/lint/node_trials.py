@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.operator_limits import Finding, finding, known_limits
+from edgeml.compiler.lint.operator_limits import Finding, finding, known_limits
 from edgeml.core.target import Target
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _builder(target: Target) -> Callable[[onnx.ModelProto, Target], object]:
 
         return build
 
-    from edgeml.compiler.cuda import build_cuda
+    from edgeml.compiler.cuda.build import build_cuda
     from edgeml.compiler.onnx_import import import_onnx
 
     return lambda model, target: build_cuda(import_onnx(model), target)

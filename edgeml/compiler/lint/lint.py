@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgeml.compiler.compiler_process import (
+from edgeml.compiler.cuda.build import environment
+from edgeml.compiler.lint.operator_limits import Finding, way_round
+from edgeml.compiler.process.compiler_process import (
     CompilerCrashedError,
     CompilerRefusedError,
     ProcessLimits,
     Progress,
     run_job,
 )
-from edgeml.compiler.cuda import environment
-from edgeml.compiler.operator_limits import Finding, way_round
 from edgeml.compiler.toolchains import linker
 from edgeml.core.artifact import Artifact
 from edgeml.core.errors import CheckFailedError, UsageError

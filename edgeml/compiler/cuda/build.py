@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.cuda_driver import library_directories
-from edgeml.compiler.cuda_fatbin import check_library
-from edgeml.compiler.cuda_schedule import schedule_for_gpu
-from edgeml.compiler.cuda_usage import CudaKernelUsage, parse_ptxas
+from edgeml.compiler.cuda.driver import library_directories
+from edgeml.compiler.cuda.fatbin import check_library
+from edgeml.compiler.cuda.schedule import schedule_for_gpu
+from edgeml.compiler.cuda.usage import CudaKernelUsage, parse_ptxas
 from edgeml.compiler.toolchains import check_cuda_arch, nvcc
 from edgeml.compiler.tvm_target import tvm_target
 from edgeml.core.errors import CheckFailedError, EdgeMLError

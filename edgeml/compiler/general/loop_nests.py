@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.block_facts import BlockFacts, block_facts
+from edgeml.compiler.general.block_facts import BlockFacts, block_facts
 
 if TYPE_CHECKING:
     from tvm import s_tir

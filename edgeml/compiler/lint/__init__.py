@@ -1,0 +1,1 @@
+"""What a model holds that cannot be compiled, and the way round."""
