@@ -53,13 +53,14 @@ class OpenVinoSession:
         self.outputs: tuple[TensorSpec, ...] = artifact.outputs
 
     def run(self, feeds: Feeds) -> dict[str, Any]:
-        """Outputs by name; inputs are read where they lie, and the outputs are copied since they are reused."""
+        """Outputs by name, copied since their memory is used again; inputs are read where they lie if they may be."""
         for name, array in feeds.items():
-            self._request.set_input_tensor(self._indices[name], self._tensor(array, shared_memory=True))
+            self._request.set_input_tensor(
+                self._indices[name], self._tensor(array, shared_memory=array.flags.writeable)
+            )
         self._request.infer()
         return {
-            spec.name: np.array(self._request.get_output_tensor(index).data)
-            for index, spec in enumerate(self.outputs)
+            spec.name: np.array(self._request.get_output_tensor(index).data) for index, spec in enumerate(self.outputs)
         }
 
     def close(self) -> None:

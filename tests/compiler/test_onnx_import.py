@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,7 +77,7 @@ def test_automatic_padding_is_written_out_for_every_windowed_operator(mode: str)
     net = Net()
     value = net.input("n", 4, 7, 10)
     for strides in ([1, 1], [2, 2], [3, 2]):
-        common = {"auto_pad": mode, "strides": strides}
+        common: dict[str, Any] = {"auto_pad": mode, "strides": strides}
         net.output(net.conv(value, (5, 4, 2, 3), **common))
         net.output(net.op("MaxPool", value, kernel_shape=[2, 3], **common))
         net.output(net.op("AveragePool", value, kernel_shape=[3, 2], **common))

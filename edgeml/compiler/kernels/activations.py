@@ -34,6 +34,11 @@ class Activation:
     low: float = 0.0
     high: float = float("inf")
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether it takes an exponential and a division."""
+        return self.name in {"sigmoid", "silu", "tanh", "gelu", "gelu_tanh"}
+
     def apply(self, vector: Vector, value: Expr) -> Expr:
         """The function of each lane of `value`."""
         one = vector.splat(1.0)

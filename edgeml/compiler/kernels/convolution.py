@@ -70,7 +70,11 @@ class Convolution:
     @cached_property
     def _tile(self) -> Tile:
         """Tile of one group's output channels."""
-        return choose_tile(self.isa, self.columns.size_out, self._stride_out // self._vector.lanes // self.groups)
+        vectors = self._stride_out // self._vector.lanes // self.groups
+        depth = self._depth * self._taps
+        return choose_tile(
+            self.isa, self.columns.size_out, vectors, depth=depth, slow_epilogue=self.epilogue.is_slow
+        )
 
     @property
     def _blocks(self) -> int:

@@ -78,11 +78,12 @@ class DotProduct:
             return zero_point
         return zero_point + 128 if self.dtype == "int8" else zero_point - 128
 
-    def tile(self, rows: int, vectors: int) -> Tile:
-        """The tile of sums that fits the registers."""
+    def tile(self, rows: int, vectors: int, *, words: int, slow_epilogue: bool) -> Tile:
+        """The tile of sums, each of `words` dot products, that fits the registers."""
         isa = self.vector.isa
         extra = round(_EXTRA_REGISTERS[self._kind] * isa.registers) + (self._flips and self._kind == "vnni")
-        return choose_tile(replace(isa, registers=isa.registers - extra), rows, vectors)
+        isa = replace(isa, registers=isa.registers - extra)
+        return choose_tile(isa, rows, vectors, depth=words, slow_epilogue=slow_epilogue)
 
     def pack(self, weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8] | npt.NDArray[np.int16]:
         """Weights int8 (..., 4 x words, outputs) in the order of `weights`: (..., words, 4 x outputs)."""

@@ -108,6 +108,13 @@ class Epilogue:
         """Type of the stored tensor."""
         return _dtype(self.output)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether something takes a division, which is as long as ten multiplications: an exponential, a code."""
+        activations = [step for step in self.steps if isinstance(step, Activation)]
+        codes = self.output is not None or any(isinstance(step, Requantize) for step in self.steps)
+        return codes or any(activation.is_slow for activation in activations)
+
     def arguments(self, shape: tuple[int | None, ...]) -> tuple[Argument, ...]:
         """The tensors that the steps read, each of the output's shape."""
         shapes = {"tensor": shape, "sample": (shape[0], shape[-1]), "channel": (shape[-1],)}

@@ -60,7 +60,8 @@ class Pointwise:
     @cached_property
     def _tile(self) -> Tile:
         rows = self.pixels if self.gated or self.batch is None else self.pixels * self.batch
-        return choose_tile(self.isa, rows, self._stride_out // self._vector.lanes)
+        vectors = self._stride_out // self._vector.lanes
+        return choose_tile(self.isa, rows, vectors, depth=self._depth, slow_epilogue=self.epilogue.is_slow)
 
     @property
     def _panel(self) -> int:

@@ -84,7 +84,9 @@ class QuantizedConvolution:
     @cached_property
     def _tile(self) -> Tile:
         """Tile of one group's output channels."""
-        return self._dot.tile(self.columns.size_out, self._stride_out // self._vector.lanes // self.groups)
+        vectors = self._stride_out // self._vector.lanes // self.groups
+        words = self._words * self._taps
+        return self._dot.tile(self.columns.size_out, vectors, words=words, slow_epilogue=self.epilogue.is_slow)
 
     @property
     def _blocks(self) -> int:

@@ -62,7 +62,8 @@ class QuantizedPointwise:
     @cached_property
     def _tile(self) -> Tile:
         rows = self.pixels if self.batch is None else self.pixels * self.batch
-        return self._dot.tile(rows, self._stride_out // self._vector.lanes)
+        vectors = self._stride_out // self._vector.lanes
+        return self._dot.tile(rows, vectors, words=self._words, slow_epilogue=self.epilogue.is_slow)
 
     @property
     def _word_of_weights(self) -> int:

@@ -14,6 +14,8 @@ _TILE_OVERHEAD = 3.0
 _LOOP_OVERHEAD = 0.3
 _MOST_ROWS = 28
 _MOST_VECTORS = 8
+_MOST_SUMS_WITH_SLOW_EPILOGUE = 18
+_SHORT_DEPTH = 96
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,26 @@ class Tile:
         return min(block * self.vectors, self.total_vectors - self.vectors)
 
 
-def choose_tile(isa: VectorISA, rows: int, vectors: int) -> Tile:
+def choose_tile(isa: VectorISA, rows: int, vectors: int, *, depth: int, slow_epilogue: bool) -> Tile:
     """The tile that takes the fewest cycles for `rows` pixels and `vectors` vectors of output channels.
 
     By count of multiply-adds, loads and latency; the tile's sums, one row of weights and the operands of the
     multiplication must fit the registers.
+
+    Args:
+        isa: the vector unit.
+        rows: pixels.
+        vectors: vectors of output channels.
+        depth: products in each sum.
+        slow_epilogue: whether each sum goes through a division. Where the sums are short, tiles are then kept
+            small, so that a processor can begin the next one's sums while it waits for the last one's divisions.
     """
+    most_sums = _MOST_SUMS_WITH_SLOW_EPILOGUE if slow_epilogue and depth <= _SHORT_DEPTH else isa.registers
     best: tuple[float, Tile] | None = None
     for width in range(1, min(vectors, _MOST_VECTORS) + 1):
         for height in range(1, min(rows, _MOST_ROWS) + 1):
             operands = 1 if isa.broadcast_operand else height + isa.explicit_fma
-            if height * width + width + operands > isa.registers - 1:
+            if height * width + width + operands > isa.registers - 1 or height * width > most_sums:
                 continue
             sums = height * width
             loads = width + (height if isa.broadcast_operand else height / isa.lanes)

@@ -168,7 +168,7 @@ def test_a_constant_that_makes_the_batch_larger_agrees() -> None:
     agrees(net)
 
 
-@pytest.mark.parametrize("low, high", [(0, 6), (-1, 1), (0.5, 0.5), (2, -2), (-np.inf, 0), (0, np.inf)])
+@pytest.mark.parametrize(("low", "high"), [(0, 6), (-1, 1), (0.5, 0.5), (2, -2), (-np.inf, 0), (0, np.inf)])
 def test_clips_agree_and_the_upper_bound_wins(low: float, high: float) -> None:
     net = Net()
     value = image(net)

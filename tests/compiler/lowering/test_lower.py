@@ -153,7 +153,7 @@ def test_inputs_of_other_types_agree(dtype: str) -> None:
     agrees(net)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float16", 5e-3), ("float64", 1e-12)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 5e-3), ("float64", 1e-12)])
 def test_layers_of_other_floats_take_the_general_schedule(dtype: str, tolerance: float) -> None:
     net = Net()
     image = net.input("n", 6, 8, 8, dtype=dtype)

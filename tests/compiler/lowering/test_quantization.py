@@ -44,12 +44,13 @@ class QuantizedNet(Net):
         codes = self.generator.integers(-127 if dtype == "int8" else 0, 128 if dtype == "int8" else 256, shape)
         scales = self.generator.uniform(0.5, 1.5, shape[axis] if by_channel else ()) / (75 * np.sqrt(fan_in))
         zeros = np.full(np.shape(scales), zero)
+        attributes: dict[str, Any] = {"axis": axis} if by_channel else {}
         return self.op(
             "DequantizeLinear",
             self.constant(codes, dtype),
             self.constant(scales, "float32"),
             self.constant(zeros, dtype),
-            **({"axis": axis} if by_channel else {}),
+            **attributes,
         )
 
     def layer(self, value: Value, shape: tuple[int, ...], *, by_channel: bool = True, **attributes: Any) -> Value:
@@ -138,8 +139,8 @@ FOLLOWS: dict[str, Callable[[QuantizedNet, Value], Value]] = {
 def test_what_follows_a_quantized_convolution_gives_the_codes(follow: str) -> None:
     net = QuantizedNet()
     image = net.coded_image(20)
-    for shape, attributes in (((20, 20, 1, 1), {}), ((20, 1, 3, 3), {"group": 20, "pads": [1] * 4})):
-        net.give(FOLLOWS[follow](net, net.layer(image, shape, **attributes)))
+    net.give(FOLLOWS[follow](net, net.layer(image, (20, 20, 1, 1))))
+    net.give(FOLLOWS[follow](net, net.layer(image, (20, 1, 3, 3), group=20, pads=[1] * 4)))
     compiled = gives_the_codes(net, most=2 if follow == "coded SiLU" else 1)
     assert {operator.precision for operator in compiled.operators} == {"int8"}
 

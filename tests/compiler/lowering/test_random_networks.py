@@ -52,8 +52,8 @@ class RandomNet(Net):
         return self.images[index]
 
     def layer(self) -> Image:
-        layers = (self.convolution, self.convolution, self.depthwise, self.pointwise, self.pool, self.join)
-        layers += (self.join, self.residual, self.gate, self.normalize)
+        layers = [self.convolution] * 2 + [self.join] * 2
+        layers += [self.depthwise, self.pointwise, self.pool, self.residual, self.gate, self.normalize]
         return layers[self.draw(*range(len(layers)))](self.any_image())
 
     def convolution(self, image: Image) -> Image:
