@@ -13,7 +13,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-rec
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: $(VENV)/.demo dataset ## Train, export, quantize, measure and report on real data (minutes)
+demo: $(VENV)/.demo dataset ## Train, export, compile, measure and report on real data (minutes)
 	$(BIN)/edgeml demo --output demo-output
 
 test: $(VENV)/.dev ## Run the whole test suite
@@ -33,6 +33,7 @@ bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/re
 	$(BIN)/python benchmarks/cross_check.py
 	$(BIN)/python benchmarks/int8_placement.py
 	$(BIN)/python benchmarks/a_a_test.py
+	$(BIN)/python benchmarks/tvm_host.py
 
 system-packages: ## Install the Debian packages that tests use (root only)
 ifneq ($(AS_ROOT),)
@@ -61,7 +62,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[train,report]'
+	$(PIP) --editable '.[train,report,tvm]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt

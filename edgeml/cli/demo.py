@@ -40,10 +40,11 @@ MAX_ACCURACY_DROP = {"fashion-mnist": 0.5, "digits": 1.5}
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training split.")
 @json_option
 def command(output: Path, data: str, epochs: int | None, as_json: bool) -> None:
-    """Train, export, quantize, benchmark and report on real data, in minutes.
+    """Train, export, compile, benchmark and report on real data, in minutes.
 
-    A small TinyNet is trained, exported to ONNX in fp32, fp16 and int8, proven equal to its source, and measured on
-    this machine; report.html says which precision pays. A second run goes on where the first one stopped.
+    A small TinyNet is trained, exported to ONNX in fp32, fp16 and int8, compiled for this machine where TVM is
+    installed, each file proven equal to its source, and all are measured; report.html says which precision and which
+    runtime pays. A second run goes on where the first one stopped.
     """
     from edgeml.edge_bench.report import write_report
     from edgeml.edge_bench.verdict import verdicts
@@ -51,9 +52,10 @@ def command(output: Path, data: str, epochs: int | None, as_json: bool) -> None:
     data = _available(data)
     output.mkdir(parents=True, exist_ok=True)
     trained = _train(output / "train", data, epochs or EPOCHS[data])
-    result = _bench(_export(trained.weights, output, data), output, data)
+    exported = _export(trained.weights, output, data)
+    result = _bench([*exported, *_compile(exported, output)], output, data)
     report = output / "report.html"
-    note("4/4 writing the report")
+    note("5/5 writing the report")
     write_report([result], report)
     sentences = [str(verdict) for verdict in verdicts(result)]
     if as_json:
@@ -81,7 +83,7 @@ def _train(output: Path, data: str, epochs: int) -> TrainResult:
     from edgeml.models.training.source_training import TrainOptions, train_source
     from edgeml.runtime.threads import available_threads
 
-    note(f"1/4 training {NETWORK} on {data}, {epochs} epochs")
+    note(f"1/5 training {NETWORK} on {data}, {epochs} epochs")
     options = TrainOptions(recipe="quick", epochs=epochs, threads=available_threads(), resume=True)
     trained = train_source(NETWORK, data, output, options)
     note(f"    top-1 {trained.top1:.2%} on the test split after {trained.seconds:.0f} s")
@@ -97,7 +99,7 @@ def _export(weights: Path, output: Path, data: str) -> list[Artifact]:
     network = load_source(NETWORK, weights=weights)
     calibration = calibration_samples(data, network.preprocessing)
     evaluation = evaluation_samples(data, network.preprocessing)
-    note("2/4 exporting to ONNX in fp32, fp16 and int8, each compared with its source")
+    note("2/5 exporting to ONNX in fp32, fp16 and int8, each compared with its source")
     fp32 = output / "fp32.onnx"
     results = [export(network, fp32, weights=weights, evaluation_data=evaluation)]
     for precision in ("fp16", "int8"):
@@ -118,6 +120,25 @@ def _export(weights: Path, output: Path, data: str) -> list[Artifact]:
     return [result.artifact for result in results]
 
 
+def _compile(artifacts: list[Artifact], output: Path) -> list[Artifact]:
+    """Libraries of the fp32 and int8 files for this machine; none where TVM is not installed."""
+    from edgeml.compiler.compile import compile_onnx
+    from edgeml.core.target import Target
+
+    note("3/5 compiling for this machine with TVM, each library compared with its file")
+    libraries = []
+    for artifact in artifacts:
+        if artifact.precision == "fp16":  # the kernels compute in float32 and int8
+            continue
+        library = output / f"{artifact.path.stem}.so"
+        try:
+            libraries.append(compile_onnx(artifact.path, Target.parse("host"), library).artifact)
+        except MissingError as error:
+            note(f"    left out: {error}")
+            break
+    return libraries
+
+
 def _bench(artifacts: list[Artifact], output: Path, data: str) -> BenchResult:
     """All files measured in one run, kept as results.json."""
     import json
@@ -128,8 +149,9 @@ def _bench(artifacts: list[Artifact], output: Path, data: str) -> BenchResult:
     from edgeml.edge_bench.results import to_json
     from edgeml.export.data import evaluation_samples
 
-    note("3/4 measuring latency and accuracy on this machine")
-    samples = [evaluation_samples(data, artifact.path) for artifact in artifacts]
+    note("4/5 measuring latency and accuracy on this machine")
+    preprocessing = {artifact.path.stem: artifact.path for artifact in artifacts if artifact.format == "onnx"}
+    samples = [evaluation_samples(data, preprocessing[artifact.path.stem]) for artifact in artifacts]
     result = bench(artifacts, device=LOCAL, samples=samples)
     atomic_write_text(output / "results.json", json.dumps(to_json(result, raw=True)) + "\n")
     for warning in result.warnings:

@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("edgeml.cli.bench", "Measure latency and accuracy of model files on a device."),
     "doctor": ("edgeml.cli.doctor", "Show what this machine can build and run, and prove a target's tool chain."),
     "report": ("edgeml.cli.report", "Make one HTML report of benchmark results."),
-    "demo": ("edgeml.cli.demo", "Train, export, quantize, benchmark and report on real data, in minutes."),
+    "demo": ("edgeml.cli.demo", "Train, export, compile, benchmark and report on real data, in minutes."),
 }
 
 
