@@ -40,7 +40,9 @@ def test_the_help_shown_before_a_command_is_imported_is_the_commands_own(name: s
     assert command.get_short_help_str(limit=200) == line
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["bench", "--help"], ["compile", "--help"], ["export", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["bench", "--help"], ["compile", "--help"], ["export", "--help"]]
+)
 def test_help_loads_no_heavy_package(arguments: list[str]) -> None:
     code = (
         "import sys, json\n"

@@ -61,7 +61,10 @@ def test_the_demo_reaches_its_accuracy_and_leaves_a_report(tmp_path: Path) -> No
         (contender["runtime"], contender["precision"]): contender["accuracy"]["value"]
         for contender in results["contenders"]
     }
-    assert set(accuracy) >= {("onnxruntime", each) for each in ("fp32", "fp16", "int8")} | {("tvm", "fp32"), ("tvm", "int8")}
+    assert set(accuracy) >= {("onnxruntime", each) for each in ("fp32", "fp16", "int8")} | {
+        ("tvm", "fp32"),
+        ("tvm", "int8"),
+    }
     assert abs(accuracy["tvm", "fp32"] - accuracy["onnxruntime", "fp32"]) <= 0.003
     assert told["data"] == "digits" or abs(accuracy["onnxruntime", "int8"] - accuracy["onnxruntime", "fp32"]) <= 0.005
     assert (tmp_path / "report.html").stat().st_size < 1_000_000

@@ -70,6 +70,8 @@ class Target:
                 f"target {text!r} has a GPU of architecture {arch}, and CUDA 13 makes code for sm_75 and newer only; "
                 f"compile for its processor: 'llvm -triple={_AARCH64} -cpu={cpu}' (allowed: {_allowed()})"
             )
+        if named := re.fullmatch(r"cuda-(sm_\w+)", text):
+            return cls("cuda", arch=named[1], host="host")
         kind, *options = text.split() or [""]
         values = _parse_options(text, options)
         if kind == "llvm":

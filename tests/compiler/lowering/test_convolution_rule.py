@@ -147,7 +147,7 @@ FOLLOWS: dict[str, Follow] = {
 NORMALIZED = {"BatchNormalization": "nothing", "BatchNormalization and Relu": "Relu"}
 
 FAMILIES = ("1x1", "depthwise", "3x3")
-FEW = ("nothing", "SiLU", "a residual, then Relu", "BatchNormalization and Relu")
+FEW = ("nothing", "a residual, then Relu", "BatchNormalization and Relu")
 
 
 @cache

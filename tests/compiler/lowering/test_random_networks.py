@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from tests.compiler.lowering.net import Net, Value, agrees
+from tests.compiler.lowering.net import Array, Compiled, Net, Value, agrees, by_onnxruntime, feeds_of
 
 pytestmark = pytest.mark.tvm
 
 CASES = 30
+QUANTIZED_CASES = 6
 ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Clip", "SiLU", "Identity")
 
 
@@ -144,6 +148,37 @@ def draw_net(seed: int) -> RandomNet:
 @pytest.mark.parametrize("seed", range(CASES))
 def test_a_random_network_agrees(seed: int) -> None:
     agrees(draw_net(seed), tolerance=3e-5)
+
+
+class Feeds(CalibrationDataReader):  # type: ignore[misc]
+    """Hands random inputs to onnxruntime's quantizer."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._feeds = iter([feeds_of(model, seed=seed) for seed in range(4)])
+
+    def get_next(self) -> dict[str, Array] | None:
+        return next(self._feeds, None)
+
+
+@pytest.mark.parametrize("seed", range(QUANTIZED_CASES))
+def test_a_random_network_quantized_by_onnxruntime_agrees(seed: int, tmp_path: Path) -> None:
+    model = draw_net(seed).model()
+    onnx.save(model, tmp_path / "float.onnx")
+    quantize_static(
+        tmp_path / "float.onnx",
+        tmp_path / "int8.onnx",
+        Feeds(model),
+        quant_format=QuantFormat.QDQ,
+        per_channel=seed % 2 == 0,
+        activation_type=QuantType.QUInt8 if seed % 4 < 2 else QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+    )
+    quantized = onnx.load(tmp_path / "int8.onnx")
+    compiled, feeds = Compiled.of(quantized), feeds_of(quantized, seed=9)
+    assert "int8" in {operator.precision for operator in compiled.operators}
+    for found, expected in zip(compiled.run(feeds), by_onnxruntime(quantized, feeds), strict=True):
+        # A value between two codes may fall to the other one, seldom.
+        assert np.sqrt(np.mean((found - expected) ** 2)) <= 0.01 * np.sqrt(np.mean(expected**2))
 
 
 def test_random_networks_are_the_same_for_the_same_seed() -> None:
