@@ -15,8 +15,9 @@ from tests.compiler.lowering.net import Array, Compiled, Net, Value, agrees, by_
 
 pytestmark = pytest.mark.tvm
 
-CASES = 30
-QUANTIZED_CASES = 6
+CASES = 10
+MORE_CASES = 25
+QUANTIZED_CASES = 4
 ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Clip", "SiLU", "Identity")
 
 
@@ -148,6 +149,12 @@ def draw_net(seed: int) -> RandomNet:
 @pytest.mark.parametrize("seed", range(CASES))
 def test_a_random_network_agrees(seed: int) -> None:
     agrees(draw_net(seed), tolerance=3e-5)
+
+
+@pytest.mark.slow
+def test_more_random_networks_agree() -> None:
+    for seed in range(CASES, CASES + MORE_CASES):
+        agrees(draw_net(seed), tolerance=3e-5)
 
 
 class Feeds(CalibrationDataReader):  # type: ignore[misc]
