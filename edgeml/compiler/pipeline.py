@@ -55,6 +55,9 @@ def build(
 
     isa, machine = isa_of(target), tvm_target(target)
     module = import_onnx(model)
+    with machine:  # operators that are library calls of TVM's: sorting, scans, sampling
+        dispatch = [relax.backend.DispatchSampling(), relax.backend.DispatchSortScan()]
+        module = transform.Sequential(dispatch)(module)
     lowered, groups = lower_to_kernels(module, isa)
     operators = placed_operators(model, module, groups)
     with machine, transform.PassContext(opt_level=3, config=BUILD_CONFIG):
