@@ -71,9 +71,14 @@ class Convolution:
     def _tile(self) -> Tile:
         """Tile of one group's output channels."""
         vectors = self._stride_out // self._vector.lanes // self.groups
-        depth = self._depth * self._taps
+        depth, unrolled = self._depth * self._taps, self.columns.taps if self.planar else 1
         return choose_tile(
-            self.isa, self.columns.size_out, vectors, depth=depth, slow_epilogue=self.epilogue.is_slow
+            self.isa,
+            self.columns.size_out,
+            vectors,
+            depth=depth,
+            slow_epilogue=self.epilogue.is_slow,
+            unrolled=unrolled,
         )
 
     @property

@@ -16,6 +16,7 @@ _MOST_ROWS = 28
 _MOST_VECTORS = 8
 _MOST_SUMS_WITH_SLOW_EPILOGUE = 18
 _SHORT_DEPTH = 96
+_MOST_UNROLLED = 116
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Tile:
         return min(block * self.vectors, self.total_vectors - self.vectors)
 
 
-def choose_tile(isa: VectorISA, rows: int, vectors: int, *, depth: int, slow_epilogue: bool) -> Tile:
+def choose_tile(isa: VectorISA, rows: int, vectors: int, *, depth: int, slow_epilogue: bool, unrolled: int = 1) -> Tile:
     """The tile that takes the fewest cycles for `rows` pixels and `vectors` vectors of output channels.
 
     By count of multiply-adds, loads and latency; the tile's sums, one row of weights and the operands of the
@@ -55,8 +56,11 @@ def choose_tile(isa: VectorISA, rows: int, vectors: int, *, depth: int, slow_epi
         depth: products in each sum.
         slow_epilogue: whether each sum goes through a division. Where the sums are short, tiles are then kept
             small, so that a processor can begin the next one's sums while it waits for the last one's divisions.
+        unrolled: products of each sum that are written out in the innermost loop, which must not grow too long.
     """
-    most_sums = _MOST_SUMS_WITH_SLOW_EPILOGUE if slow_epilogue and depth <= _SHORT_DEPTH else isa.registers
+    most_sums = max(_MOST_UNROLLED // unrolled, _LATENCY * _PER_CYCLE)
+    if slow_epilogue and depth <= _SHORT_DEPTH:
+        most_sums = min(most_sums, _MOST_SUMS_WITH_SLOW_EPILOGUE)
     best: tuple[float, Tile] | None = None
     for width in range(1, min(vectors, _MOST_VECTORS) + 1):
         for height in range(1, min(rows, _MOST_ROWS) + 1):
