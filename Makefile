@@ -45,8 +45,8 @@ else
 endif
 
 emulated-device: $(VENV)/.dev ## Set up the emulated ARM device qemu://aarch64 in your cache (needs qemu-user-static)
-	$(BIN)/python -m edgeml.runtime.emulated_machine_setup
-	$(BIN)/python -m edgeml.runtime.target_libraries rpi4
+	$(BIN)/python -m edgeml.runtime.emulated.machine_setup
+	$(BIN)/python -m edgeml.runtime.tvm.target_libraries rpi4
 
 dataset:
 ifneq ($(AS_ROOT),)

@@ -13,8 +13,8 @@ Cases run in child processes, many in each; a child that crashes or hangs costs 
     crashes    took the process down, or did not end within the time limit
     left out   cannot be asked for by a file of ours: no tensor inputs (sequences, text, optional values)
 
-Models that `edgeml lint` refuses for what this sweep found (edgeml/compiler/lint/operator_limits.py) are not compiled, so
-that "wrong", "fails" and "crashes" are the false promises that are left; `--no-lint` compiles them all the same.
+Models that `edgeml lint` refuses for what this sweep found (edgeml/compiler/lint/operator_limits.py) are not compiled,
+so that "wrong", "fails" and "crashes" are the false promises that are left; `--no-lint` compiles them all the same.
 """
 
 from __future__ import annotations

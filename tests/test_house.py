@@ -61,7 +61,7 @@ def test_help_loads_no_heavy_package(arguments: list[str]) -> None:
     [
         "edgeml.runtime.onnxruntime_session",
         "edgeml.runtime.registry",
-        "edgeml.runtime.tvm_session",
+        "edgeml.runtime.tvm.session",
         "edgeml.edge_bench.bench",
         "edgeml.edge_bench.worker",
         "edgeml.models.datasets",

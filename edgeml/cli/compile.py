@@ -85,7 +85,7 @@ def command(
 
 def _write_bundle(result: CompileResult, bundle: Path) -> None:
     from edgeml.compiler.bundle.write import write_bundle
-    from edgeml.runtime.target_libraries import fetch_runtime_libraries
+    from edgeml.runtime.tvm.target_libraries import fetch_runtime_libraries
 
     assert result.artifact.target is not None
     libraries = fetch_runtime_libraries(result.artifact.target)

@@ -13,7 +13,7 @@ from edgeml.compiler.toolchains import linker, nvcc, nvcc_version
 from edgeml.core.errors import MissingError
 from edgeml.core.target import PRESETS
 from edgeml.doctor.finding import Finding, find
-from edgeml.runtime.emulated_machine import emulated_machine, find_qemu
+from edgeml.runtime.emulated.machine import emulated_machine, find_qemu
 from edgeml.runtime.threads import available_threads
 
 _LEAST_PYTHON = (3, 10)

@@ -19,11 +19,11 @@ from edgeml.core.session import Session, SessionOptions
 from edgeml.core.system_packages import install_command
 from edgeml.core.target import PRESETS, Target
 from edgeml.doctor.finding import Finding, find
-from edgeml.runtime.emulated_device import open_emulated
-from edgeml.runtime.emulated_machine import emulated_machine
+from edgeml.runtime.emulated.device import open_emulated
+from edgeml.runtime.emulated.machine import emulated_machine
 from edgeml.runtime.process_session import ProcessSession
-from edgeml.runtime.shared_library import read_elf_header
-from edgeml.runtime.target_libraries import machine_of, runtime_libraries
+from edgeml.runtime.tvm.shared_library import read_elf_header
+from edgeml.runtime.tvm.target_libraries import machine_of, runtime_libraries
 
 _BUILD_TIMEOUT_S = 300.0
 _RUN_TIMEOUT_S = 120.0

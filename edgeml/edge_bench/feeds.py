@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgeml.core.errors import UsageError
 from edgeml.core.tensor_spec import TensorSpec
-from edgeml.runtime.aligned import aligned_copy
+from edgeml.runtime.tvm.aligned import aligned_copy
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.runtime.aligned import aligned_empty
+from edgeml.runtime.tvm.aligned import aligned_empty
 
 _LENGTH = struct.Struct("<Q")
 _HEADER_LIMIT_BYTES = 16 << 20

@@ -10,8 +10,8 @@ from edgeml.core.artifact import Format
 from edgeml.core.errors import MissingError, UsageError
 from edgeml.core.session import Runtime
 from edgeml.runtime.onnxruntime_session import OnnxRuntime
-from edgeml.runtime.tvm_library import import_tvm_ffi
-from edgeml.runtime.tvm_session import Tvm
+from edgeml.runtime.tvm.library import import_tvm_ffi
+from edgeml.runtime.tvm.session import Tvm
 
 
 @dataclass(frozen=True, kw_only=True)

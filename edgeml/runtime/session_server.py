@@ -64,10 +64,10 @@ def _open(request: dict[str, Any]) -> Session:
     device = Device.parse(request["device"])
     options = SessionOptions(threads=request["threads"], optimize=request["optimize"])
     if device.scheme in {"rpc", "rpc-tracker"}:
-        from edgeml.runtime.tvm_rpc_client import open_connection
+        from edgeml.runtime.tvm.rpc_client import open_connection
 
         return open_connection(artifact, device, options)
-    from edgeml.runtime.tvm_session import Tvm
+    from edgeml.runtime.tvm.session import Tvm
 
     return Tvm().open(artifact, device, options)
 
@@ -77,7 +77,7 @@ def _feeds(session: Session, arrays: list[npt.NDArray[Any]]) -> Feeds:
 
 
 def _time(session: Session | None, arrays: list[npt.NDArray[Any]], runs: int) -> list[float]:
-    from edgeml.runtime.tvm_rpc_client import RpcConnection
+    from edgeml.runtime.tvm.rpc_client import RpcConnection
 
     if not isinstance(session, RpcConnection):
         raise EdgeMLError("only a session over RPC is timed by the device's own clock")

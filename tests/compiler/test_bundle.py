@@ -28,11 +28,11 @@ from edgeml.core.errors import CheckFailedError, EdgeMLError, MissingError, Usag
 from edgeml.core.session import SessionOptions
 from edgeml.core.target import Target
 from edgeml.core.tensor_spec import TensorSpec
-from edgeml.runtime.emulated_machine import EmulatedMachine, emulated_machine
+from edgeml.runtime.emulated.machine import EmulatedMachine, emulated_machine
 from edgeml.runtime.onnx_file import open_artifact
-from edgeml.runtime.target_libraries import fetch_runtime_libraries
-from edgeml.runtime.tvm_library import find_runtime_library
-from edgeml.runtime.tvm_session import Tvm
+from edgeml.runtime.tvm.library import find_runtime_library
+from edgeml.runtime.tvm.session import Tvm
+from edgeml.runtime.tvm.target_libraries import fetch_runtime_libraries
 
 pytestmark = pytest.mark.tvm
 
@@ -213,7 +213,7 @@ def test_edgeml_opens_a_library_in_its_bundle(
         session.run({"image": image})["logits"], expected(tvm_libraries["net"], image)["logits"], rtol=1e-5, atol=1e-5
     )
     session.close()
-    monkeypatch.setattr("edgeml.runtime.tvm_library.find_spec", lambda name: None)
+    monkeypatch.setattr("edgeml.runtime.tvm.library.find_spec", lambda name: None)
     assert find_runtime_library(unpacked) == unpacked / "lib" / "libtvm_runtime.so"
 
 

@@ -21,11 +21,11 @@ from edgeml.core.errors import MissingError
 from edgeml.core.samples import Samples
 from edgeml.core.session import Session, SessionOptions
 from edgeml.core.target import Target
-from edgeml.runtime.emulated_device import emulated_rpc_server, open_emulated
-from edgeml.runtime.emulated_machine import EmulatedMachine, emulated_machine
+from edgeml.runtime.emulated.device import emulated_rpc_server, open_emulated
+from edgeml.runtime.emulated.machine import EmulatedMachine, emulated_machine
 from edgeml.runtime.onnxruntime_session import OnnxRuntime
-from edgeml.runtime.target_libraries import fetch_runtime_libraries
-from edgeml.runtime.tvm_rpc import open_rpc
+from edgeml.runtime.tvm.rpc import open_rpc
+from edgeml.runtime.tvm.target_libraries import fetch_runtime_libraries
 
 pytestmark = [pytest.mark.tvm, pytest.mark.qemu, pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -15,7 +15,7 @@ from edgeml.core.target import PRESETS, Target
 from edgeml.doctor import target_trial
 from edgeml.doctor.finding import Finding, find, raise_for
 from edgeml.doctor.target_trial import try_target
-from edgeml.runtime.emulated_machine import emulated_machine
+from edgeml.runtime.emulated.machine import emulated_machine
 
 pytestmark = pytest.mark.tvm
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgeml.core.artifact import Artifact
 from edgeml.core.errors import MissingError
-from edgeml.runtime.emulated_machine import EmulatedMachine, emulated_machine
+from edgeml.runtime.emulated.machine import EmulatedMachine, emulated_machine
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edgeml.runtime.aligned import is_aligned
 from edgeml.runtime.array_messages import read_message, write_message
+from edgeml.runtime.tvm.aligned import is_aligned
 
 NAMES = ("bool", "int8", "uint8", "int16", "int32", "int64", "uint64", "float16", "float32", "float64", ">f4")
 DTYPES = st.sampled_from(NAMES)

@@ -16,7 +16,7 @@ from edgeml.core.device import Device
 from edgeml.core.errors import CheckFailedError, UsageError
 from edgeml.core.session import SessionOptions
 from edgeml.core.target import Target
-from edgeml.runtime.tvm_session import Tvm
+from edgeml.runtime.tvm.session import Tvm
 
 pytestmark = [pytest.mark.tvm, pytest.mark.qemu]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgeml.core.errors import EdgeMLError, MissingError
-from edgeml.runtime import emulated_machine as module
-from edgeml.runtime import emulated_machine_setup as setup
-from edgeml.runtime.emulated_machine import EmulatedMachine, emulated_machine, find_qemu, machine_directory
+from edgeml.runtime.emulated import machine as module
+from edgeml.runtime.emulated import machine_setup as setup
+from edgeml.runtime.emulated.machine import EmulatedMachine, emulated_machine, find_qemu, machine_directory
 
 # Sums four products of bytes in one instruction, which ARM introduced after the Cortex-A72.
 DOT_PRODUCT = """
@@ -100,7 +100,7 @@ def test_an_instruction_that_the_board_lacks_ends_the_program(machine: EmulatedM
 
 def test_the_modules_that_a_board_runs_need_neither_tvm_nor_onnx() -> None:
     code = (
-        "import sys, edgeml.runtime.session_server, edgeml.runtime.tvm_session, edgeml.runtime.emulated_device; "
+        "import sys, edgeml.runtime.session_server, edgeml.runtime.tvm.session, edgeml.runtime.emulated.device; "
         "assert not {'tvm', 'tvm_ffi', 'onnx', 'onnxruntime'} & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

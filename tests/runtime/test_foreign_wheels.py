@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeml.core.errors import EdgeMLError, UntrustedFileError
-from edgeml.runtime.foreign_wheels import unpack_wheels
+from edgeml.runtime.tvm.foreign_wheels import unpack_wheels
 
 WriteWheel = Callable[..., Path]
 

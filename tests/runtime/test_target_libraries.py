@@ -11,9 +11,9 @@ import pytest
 
 from edgeml.core.errors import EdgeMLError, MissingError
 from edgeml.core.target import PRESETS, Target
-from edgeml.runtime import target_libraries as module
-from edgeml.runtime.foreign_wheels import Wheel
-from edgeml.runtime.target_libraries import (
+from edgeml.runtime.tvm import target_libraries as module
+from edgeml.runtime.tvm.foreign_wheels import Wheel
+from edgeml.runtime.tvm.target_libraries import (
     fetch_runtime_libraries,
     libraries_directory,
     machine_of,
@@ -49,7 +49,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def test_this_machines_libraries_are_those_of_the_installed_packages_which_are_not_imported() -> None:
     code = (
         "import sys\nfrom edgeml.core.target import PRESETS\n"
-        "from edgeml.runtime.target_libraries import fetch_runtime_libraries\n"
+        "from edgeml.runtime.tvm.target_libraries import fetch_runtime_libraries\n"
         "found = fetch_runtime_libraries(PRESETS['host'])\n"
         "assert not {'tvm', 'tvm_ffi'} & set(sys.modules)\n"
         "print(found.libtvm_ffi, found.libtvm_runtime, found.python_packages, sep='\\n')"

@@ -21,10 +21,10 @@ from edgeml.core.device import Device
 from edgeml.core.errors import CheckFailedError, EdgeMLError, MissingError, UsageError
 from edgeml.core.session import SessionOptions
 from edgeml.core.tensor_spec import TensorSpec
-from edgeml.runtime import tvm_rpc
-from edgeml.runtime.emulated_device import emulated_rpc_server
-from edgeml.runtime.emulated_machine import EmulatedMachine
-from edgeml.runtime.tvm_rpc import is_loopback, open_rpc
+from edgeml.runtime.emulated.device import emulated_rpc_server
+from edgeml.runtime.emulated.machine import EmulatedMachine
+from edgeml.runtime.tvm import rpc as tvm_rpc
+from edgeml.runtime.tvm.rpc import is_loopback, open_rpc
 from tests.runtime.test_emulated_device import by_onnxruntime
 
 pytestmark = pytest.mark.tvm

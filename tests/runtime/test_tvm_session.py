@@ -21,11 +21,11 @@ from edgeml.core.errors import CheckFailedError, EdgeMLError, MissingError, Usag
 from edgeml.core.session import Session, SessionOptions
 from edgeml.core.target import Target
 from edgeml.core.tensor_spec import TensorSpec
-from edgeml.runtime.aligned import aligned_copy, aligned_empty, is_aligned
 from edgeml.runtime.onnx_file import open_artifact
 from edgeml.runtime.registry import get_runtime, runtime_of_format
-from edgeml.runtime.tvm_library import find_runtime_library, load_runtime
-from edgeml.runtime.tvm_session import Tvm, TvmSession
+from edgeml.runtime.tvm.aligned import aligned_copy, aligned_empty, is_aligned
+from edgeml.runtime.tvm.library import find_runtime_library, load_runtime
+from edgeml.runtime.tvm.session import Tvm, TvmSession
 
 pytestmark = pytest.mark.tvm
 
@@ -74,7 +74,7 @@ def test_the_registry_gives_tvm_for_compiled_libraries() -> None:
 
 
 def test_the_pip_hint_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeml.runtime.tvm_session.is_installed", lambda: False)
+    monkeypatch.setattr("edgeml.runtime.tvm.session.is_installed", lambda: False)
     with pytest.raises(MissingError, match=r"pip install 'edgeml\[tvm\]'"):
         get_runtime("tvm")
 
@@ -86,7 +86,7 @@ def test_neither_torch_nor_the_compiler_is_loaded(tvm_libraries: Libraries) -> N
         "from edgeml.core.device import LOCAL\n"
         "from edgeml.core.session import SessionOptions\n"
         "from edgeml.runtime.onnx_file import open_artifact\n"
-        "from edgeml.runtime.tvm_session import Tvm\n"
+        "from edgeml.runtime.tvm.session import Tvm\n"
         "session = Tvm().open(open_artifact(Path(sys.argv[1])), LOCAL, SessionOptions(threads=2))\n"
         "session.run({'image': numpy.zeros((2, 3, 16, 16), numpy.float32)})\n"
         "print(sorted({'torch', 'tvm', 'onnx', 'onnxruntime'} & set(sys.modules)))\n"
@@ -105,7 +105,7 @@ def test_sessions_of_other_thread_counts_live_in_one_process(tvm_libraries: Libr
         "from edgeml.core.device import LOCAL\n"
         "from edgeml.core.session import SessionOptions\n"
         "from edgeml.runtime.onnx_file import open_artifact\n"
-        "from edgeml.runtime.tvm_session import Tvm\n"
+        "from edgeml.runtime.tvm.session import Tvm\n"
         "artifact = open_artifact(Path(sys.argv[1]))\n"
         "import tvm_ffi\n"
         "count = lambda: len(os.listdir('/proc/self/task'))\n"
@@ -399,7 +399,7 @@ def test_the_runtime_library_is_found_in_the_package_by_name_and_beside_the_mode
     with pytest.raises(UsageError, match="EDGEML_TVM_RUNTIME is"):
         find_runtime_library()
     monkeypatch.delenv("EDGEML_TVM_RUNTIME")
-    monkeypatch.setattr("edgeml.runtime.tvm_library.find_spec", lambda name: None)
+    monkeypatch.setattr("edgeml.runtime.tvm.library.find_spec", lambda name: None)
     assert find_runtime_library(tmp_path) == own
     with pytest.raises(MissingError, match="was not found; install it with"):
         find_runtime_library()

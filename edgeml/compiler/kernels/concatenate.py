@@ -11,7 +11,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
 
 
@@ -44,7 +44,7 @@ class Concatenate:
             for index, channels in enumerate(self.channels)
         )
         shape = (self.batch, *self.pixels, padded(sum(self.channels), self._vector))
-        return kernel("concatenate", inputs, (Argument("output", shape, self.dtype),), self._body)
+        return Kernel("concatenate", inputs, (Argument("output", shape, self.dtype),), self._body)
 
     def _body(self, batch: Expr, *buffers: Buffer) -> None:
         *sources, output = buffers

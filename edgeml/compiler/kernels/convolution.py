@@ -12,7 +12,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, overlapping, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.tile import Tile, choose_tile
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans
@@ -101,7 +101,7 @@ class Convolution:
             Argument("bias", (self._stride_out,)),
             *self.epilogue.arguments(shape),
         )
-        return kernel("convolution", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
+        return Kernel("convolution", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
 
     def pack(
         self, weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None

@@ -11,7 +11,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans, touched
 
@@ -68,7 +68,7 @@ class Depthwise:
             *self.epilogue.arguments(shape),
         )
         means = (Argument("means", (self.batch, self._stride)),) if self.pooled else ()
-        return kernel("depthwise", inputs, (Argument("output", shape, self.epilogue.dtype), *means), self._body)
+        return Kernel("depthwise", inputs, (Argument("output", shape, self.epilogue.dtype), *means), self._body)
 
     def pack(
         self, weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None

@@ -8,7 +8,7 @@ from math import prod
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, Quantization, load_real, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
 
 _WORK = 8  # of one element, in multiply-adds
@@ -47,7 +47,7 @@ class Elementwise:
         shape = (self.batch, *self.pixels, self._stride)
         dtype = self.quantization.dtype if self.quantization else "float32"
         inputs = (Argument("input", shape, dtype), *self.epilogue.arguments(shape))
-        return kernel("elementwise", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
+        return Kernel("elementwise", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
 
     def _body(self, batch: Expr, source: Buffer, *rest: Buffer) -> None:
         *operands, output = rest

@@ -11,7 +11,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
 
 
@@ -48,12 +48,12 @@ class Layout:
     def pack(self) -> Kernel:
         """The kernel that reads the model's layout and writes the packed one, padding channels zero."""
         inputs = (Argument("input", self._model_shape, self.dtype, model_layout=True),)
-        return kernel("pack", inputs, (Argument("output", self._packed_shape, self.dtype),), self._pack)
+        return Kernel("pack", inputs, (Argument("output", self._packed_shape, self.dtype),), self._pack)
 
     def unpack(self) -> Kernel:
         """The kernel that reads the packed layout and writes the model's."""
         inputs = (Argument("input", self._packed_shape, self.dtype),)
-        return kernel(
+        return Kernel(
             "unpack", inputs, (Argument("output", self._model_shape, self.dtype, model_layout=True),), self._unpack
         )
 

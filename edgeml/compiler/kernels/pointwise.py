@@ -13,7 +13,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, overlapping, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.tile import Tile, choose_tile
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 
@@ -103,7 +103,7 @@ class Pointwise:
             *self.epilogue.arguments(shape),
         )
         name = "pointwise" if self.pixels > 1 else "dense"
-        return kernel(name, inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
+        return Kernel(name, inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
 
     def pack(
         self, weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None

@@ -11,7 +11,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import Quantization, load_real, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
 from edgeml.compiler.kernels.window import Axis, rows_inside
 
@@ -54,7 +54,7 @@ class Pooling:
         """The kernel; reads (batch, height, width, padded channels), writes the same at the output's size."""
         inputs = (Argument("input", (self.batch, self.rows.size_in, self.columns.size_in, self._stride), self.dtype),)
         shape = (self.batch, self.rows.size_out, self.columns.size_out, self._stride)
-        return kernel(f"{self.operator}_pool", inputs, (Argument("output", shape, self.dtype),), self._body)
+        return Kernel(f"{self.operator}_pool", inputs, (Argument("output", shape, self.dtype),), self._body)
 
     def _body(self, batch: Expr, source: Buffer, output: Buffer) -> None:
         lanes, vector = self._vector.lanes, self._vector
@@ -116,7 +116,7 @@ class GlobalAverage:
         width = padded(self.channels, self._vector)
         dtype = self.quantization.dtype if self.quantization else "float32"
         inputs = (Argument("input", (self.batch, self.pixels, width), dtype),)
-        return kernel("global_average", inputs, (Argument("output", (self.batch, width)),), self._body)
+        return Kernel("global_average", inputs, (Argument("output", (self.batch, width)),), self._body)
 
     def _body(self, batch: Expr, source: Buffer, output: Buffer) -> None:
         vector, lanes = self._vector, self._vector.lanes

@@ -89,11 +89,6 @@ class Kernel:
         return builder.get()
 
 
-def kernel(name: str, inputs: tuple[Argument, ...], outputs: tuple[Argument, ...], body: Callable[..., None]) -> Kernel:
-    """The kernel of that name whose code `body` emits."""
-    return Kernel(name, inputs, outputs, body)
-
-
 def _flat(argument: Argument, buffer: Buffer, batch: Expr) -> Buffer:
     extent = argument.size * batch if None in argument.shape else argument.size
     return T.decl_buffer((extent,), argument.dtype, data=buffer.data)

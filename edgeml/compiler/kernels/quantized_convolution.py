@@ -14,7 +14,7 @@ from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.borders import Borders
 from edgeml.compiler.kernels.dot_product import WORD, DotProduct
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, Quantization, overlapping, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.tile import Tile
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans
@@ -117,7 +117,7 @@ class QuantizedConvolution:
             Argument("bias", (self._stride_out,)),
             *self.epilogue.arguments(shape),
         )
-        return kernel("quantized_convolution", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
+        return Kernel("quantized_convolution", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
 
     def pack(
         self, weights: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None

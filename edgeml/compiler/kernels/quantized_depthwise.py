@@ -14,7 +14,7 @@ from edgeml.compiler.kernels.borders import Borders
 from edgeml.compiler.kernels.column_products import ColumnProducts
 from edgeml.compiler.kernels.depthwise import tile_width
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, Quantization, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 from edgeml.compiler.kernels.window import Axis, Span, rows_inside, spans, touched
 
@@ -97,7 +97,7 @@ class QuantizedDepthwise:
             Argument("bias", (self._stride,)),
             *self.epilogue.arguments(shape),
         )
-        return kernel("quantized_depthwise", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
+        return Kernel("quantized_depthwise", inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
 
     def pack(
         self, weights: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None

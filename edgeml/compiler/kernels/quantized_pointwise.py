@@ -12,7 +12,7 @@ from tvm.script.ir_builder import tirx as T
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.dot_product import WORD, DotProduct
 from edgeml.compiler.kernels.epilogue import Epilogue, Place, Quantization, overlapping, padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.tile import Tile
 from edgeml.compiler.kernels.vector import Buffer, Expr, Vector
 
@@ -85,7 +85,7 @@ class QuantizedPointwise:
             *self.epilogue.arguments(shape),
         )
         name = "quantized_pointwise" if self.pixels > 1 else "quantized_dense"
-        return kernel(name, inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
+        return Kernel(name, inputs, (Argument("output", shape, self.epilogue.dtype),), self._body)
 
     def pack(
         self, weights: npt.NDArray[np.int8], scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None

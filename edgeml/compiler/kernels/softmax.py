@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as T
 
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.epilogue import padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel, loop
+from edgeml.compiler.kernels.prim_func import Argument, Kernel, loop
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 
 _WORK = 16  # of one element, in multiply-adds
@@ -39,7 +39,7 @@ class Softmax:
     def kernel(self) -> Kernel:
         """The kernel; reads and writes float32 (batch, *pixels, padded channels)."""
         shape = (self.batch, *self.pixels, padded(self.channels, self._vector))
-        return kernel("softmax", (Argument("input", shape),), (Argument("output", shape),), self._body)
+        return Kernel("softmax", (Argument("input", shape),), (Argument("output", shape),), self._body)
 
     def _body(self, batch: Expr, source: Buffer, output: Buffer) -> None:
         vector, lanes = self._vector, self._vector.lanes

@@ -12,7 +12,7 @@ from tvm.script.ir_builder import tirx as T
 from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.kernels.activations import Activation
 from edgeml.compiler.kernels.epilogue import padded
-from edgeml.compiler.kernels.prim_func import Argument, Kernel, kernel
+from edgeml.compiler.kernels.prim_func import Argument, Kernel
 from edgeml.compiler.kernels.vector import Buffer, Expr, Registers, Vector
 
 _CHAINS = 4  # independent sums, so that a multiply-add need not wait for the one before it
@@ -60,7 +60,7 @@ class SqueezeExcite:
             Argument("weights2", (self.reduced, self._wide)),
             Argument("bias2", (self._wide,)),
         )
-        return kernel("squeeze_excite", inputs, (Argument("gates", (self.batch, self._wide)),), self._body)
+        return Kernel("squeeze_excite", inputs, (Argument("gates", (self.batch, self._wide)),), self._body)
 
     def pack(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from edgeml.compiler.kernels.elementwise import Elementwise
 from edgeml.compiler.kernels.epilogue import Operand
-from edgeml.compiler.kernels.softmax import Softmax
 from edgeml.compiler.lowering.chain import Chain, same_shape
 from edgeml.compiler.lowering.gate import gated, is_left_to_convolution
 from edgeml.compiler.lowering.graph import Expr, Node, dtype_of
@@ -68,41 +67,3 @@ def _gated_by_itself(chain: Chain, node: Node) -> bool:
     """SiLU that no convolution takes along: the node is its sigmoid, and its product follows."""
     users = chain.graph.users(chain.var)
     return node in users and len(users) == 2 and chain.gated_by_itself(users)
-
-
-def softmax(plan: Plan, node: Node) -> Group | None:
-    """The group of a softmax over the channels of (batch, channels)."""
-    source = node.arguments[0]
-    image = image_shape(source)
-    if image is None or image.pixels or int(node.attributes.axis) not in {1, -1} or dtype_of(source) != "float32":
-        return None
-    kernel = Softmax(isa=plan.isa, batch=image.samples, pixels=(), channels=image.channels)
-
-    def emit(values: Values) -> None:
-        values.set_packed(node.var, values.call(kernel.kernel(), [values.packed(source)], image))
-
-    return Group("softmax", "fp32", node, (node,), emit)
-
-
-def reshape(plan: Plan, node: Node) -> Group | None:
-    """The group of a reshape between (batch, channels, 1, 1) and (batch, channels), which moves nothing."""
-    source = node.arguments[0]
-    before, after = image_shape(source), image_shape(node.var)
-    if before is None or after is None or before.count != 1 or after.count != 1 or before.channels != after.channels:
-        return None
-    if plan.graph.constant(source) is not None:
-        return None
-
-    def emit(values: Values) -> None:
-        if values.is_packed(source):
-            values.set_packed(node.var, values.packed(source))
-        else:
-            values.set_model(node.var, values.builder.emit(_reshaped(values.model(source), node)))
-
-    return Group("", "fp32", node, (node,), emit)
-
-
-def _reshaped(source: Expr, node: Node) -> Expr:
-    from tvm import relax
-
-    return relax.op.reshape(source, relax.ShapeExpr(list(node.var.ty.shape)))

@@ -11,12 +11,15 @@ from edgeml.compiler.isa import VectorISA
 from edgeml.compiler.lowering.concatenation_rule import concatenation
 from edgeml.compiler.lowering.convolution_rule import convolution
 from edgeml.compiler.lowering.dense_rule import dense
-from edgeml.compiler.lowering.elementwise_rule import elementwise, reshape, softmax
+from edgeml.compiler.lowering.elementwise_rule import elementwise
 from edgeml.compiler.lowering.graph import Expr, Graph, Node
 from edgeml.compiler.lowering.group import Group, Plan, Rule
 from edgeml.compiler.lowering.pooling_rule import global_average, pooling
+from edgeml.compiler.lowering.quantization import dequantize_of
+from edgeml.compiler.lowering.reshape_rule import reshape
+from edgeml.compiler.lowering.softmax_rule import softmax
 from edgeml.compiler.lowering.squeeze_excite_rule import squeeze_excite
-from edgeml.compiler.lowering.values import Values
+from edgeml.compiler.lowering.values import Values, image_shape
 
 # For each operator the rules that may take it, in the order they are asked. `elementwise` knows the rest.
 _RULES: dict[str, tuple[Rule, ...]] = {
@@ -91,9 +94,6 @@ def _emit(values: Values, graph: Graph, groups: list[Group]) -> None:
 
 def _is_lazy(node: Node, graph: Graph) -> bool:
     """Whether a node is a dequantization, which is done where its result is read, in the reader's kernel if it can."""
-    from edgeml.compiler.lowering.quantization import dequantize_of
-    from edgeml.compiler.lowering.values import image_shape
-
     return dequantize_of(graph, node.var) is not None and image_shape(node.var) is not None
 
 

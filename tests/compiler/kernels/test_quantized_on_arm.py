@@ -14,7 +14,7 @@ from edgeml.compiler.kernels.epilogue import Epilogue, Operand, Quantization
 from edgeml.compiler.toolchains import linker
 from edgeml.compiler.tvm_target import tvm_target
 from edgeml.core.target import PRESETS
-from edgeml.runtime.emulated_machine import emulated_machine
+from edgeml.runtime.emulated.machine import emulated_machine
 from tests.compiler.kernels.windowed import INT8, OUT, SQUARE, UINT8, UNEVEN, Layer, convolution, depthwise, problem
 
 pytestmark = [pytest.mark.tvm, pytest.mark.qemu]

@@ -1,4 +1,4 @@
-"""Sets up the emulated ARM machine in the user's cache; run as `python -m edgeml.runtime.emulated_machine_setup`.
+"""Sets up the emulated ARM machine in the user's cache; run as `python -m edgeml.runtime.emulated.machine_setup`.
 
 Debian's arm64 packages of Python are downloaded by an apt of its own, whose lists and whose idea of what is installed
 lie in a temporary directory: nothing of this machine's package database changes, and no root is needed.
@@ -17,9 +17,9 @@ from pathlib import Path
 
 from edgeml.core.atomic import atomic_write
 from edgeml.core.errors import EdgeMLError, MissingError
-from edgeml.runtime.emulated_machine import EmulatedMachine, emulated_machine, find_qemu, machine_directory
-from edgeml.runtime.foreign_wheels import Wheel, unpack_wheels
-from edgeml.runtime.target_libraries import tvm_versions
+from edgeml.runtime.emulated.machine import EmulatedMachine, emulated_machine, find_qemu, machine_directory
+from edgeml.runtime.tvm.foreign_wheels import Wheel, unpack_wheels
+from edgeml.runtime.tvm.target_libraries import tvm_versions
 
 # apt finds what these need; libstdc++ is for the wheels.
 _DEBIAN_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")

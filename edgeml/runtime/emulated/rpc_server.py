@@ -1,7 +1,7 @@
 """TVM's RPC server in this very process, for a machine where the server cannot start programs by their own name.
 
 TVM starts its server as a second Python by `sys.executable`; under QEMU's user mode that is a file for another
-processor. Run as `python -m edgeml.runtime.emulated_rpc_server PORT TRACKER_PORT KEY` (tracker port 0: none). It
+processor. Run as `python -m edgeml.runtime.emulated.rpc_server PORT TRACKER_PORT KEY` (tracker port 0: none). It
 listens on this machine's own address only, prints {"port": N} when it is ready, and ends when its stdin is closed.
 """
 
@@ -18,7 +18,7 @@ _PORTS_TRIED = 100
 
 def main() -> None:
     """Serve until stdin is closed."""
-    from edgeml.runtime.tvm_library import import_tvm_ffi
+    from edgeml.runtime.tvm.library import import_tvm_ffi
 
     import_tvm_ffi()
     from tvm.rpc.server import PopenRPCServerState

@@ -17,9 +17,9 @@ from pathlib import Path
 from edgeml.core.cache import cache_directory
 from edgeml.core.errors import MissingError
 from edgeml.core.system_packages import install_command
-from edgeml.runtime.target_libraries import tvm_versions
+from edgeml.runtime.tvm.target_libraries import tvm_versions
 
-SETUP_COMMAND = "python -m edgeml.runtime.emulated_machine_setup"
+SETUP_COMMAND = "python -m edgeml.runtime.emulated.machine_setup"
 
 # Raised when what the setup makes changes, so that a machine made by an older edgeml is not taken for a new one.
 _LAYOUT = 1

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import edgeml
 from edgeml.core.artifact import Artifact
 from edgeml.core.device import LOCAL, Device
 from edgeml.core.errors import EdgeMLError, UsageError
 from edgeml.core.session import SessionOptions
-from edgeml.runtime.emulated_machine import EmulatedMachine, emulated_machine
+from edgeml.runtime.emulated.machine import EmulatedMachine, emulated_machine
 from edgeml.runtime.process_session import ProcessSession
-from edgeml.runtime.shared_library import check_library
 from edgeml.runtime.threads import available_threads
+from edgeml.runtime.tvm.shared_library import check_library
 
 # Emulated code runs some ten to fifty times slower than a board's.
 _OPEN_TIMEOUT_S = 300.0
@@ -83,7 +84,7 @@ def emulated_rpc_server(
         process = subprocess.Popen(
             machine.python_command(
                 "-m",
-                "edgeml.runtime.emulated_rpc_server",
+                "edgeml.runtime.emulated.rpc_server",
                 *map(str, (port, tracker_port or 0, key)),
                 environment={"PYTHONPATH": f"{machine.packages}{os.pathsep}{packages}"},
             ),
@@ -128,5 +129,5 @@ def _own_package() -> Iterator[Path]:
     Those are for this machine's processor. It is needed while the program starts.
     """
     with tempfile.TemporaryDirectory(prefix="edgeml-") as directory:
-        (Path(directory) / "edgeml").symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
+        (Path(directory) / "edgeml").symlink_to(Path(edgeml.__file__).resolve().parent, target_is_directory=True)
         yield Path(directory)

@@ -1,6 +1,6 @@
 """TVM's runtime libraries for a target: what a compiled model needs beside it on the board.
 
-`python -m edgeml.runtime.target_libraries TARGET` fetches them.
+`python -m edgeml.runtime.tvm.target_libraries TARGET` fetches them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgeml.core.atomic import atomic_write
 from edgeml.core.cache import cache_directory
 from edgeml.core.errors import EdgeMLError, MissingError, UsageError
 from edgeml.core.target import PRESETS, Target
-from edgeml.runtime.foreign_wheels import unpack_wheels
+from edgeml.runtime.tvm.foreign_wheels import unpack_wheels
 
 PACKAGES = ("apache-tvm", "apache-tvm-ffi")
 
@@ -102,7 +102,7 @@ def fetch_runtime_libraries(target: Target) -> RuntimeLibraries:
 
 def fetch_command(target: Target) -> str:
     """The command that fetches the libraries for `target`."""
-    return f"python -m edgeml.runtime.target_libraries {shlex.quote(str(target))}"
+    return f"python -m edgeml.runtime.tvm.target_libraries {shlex.quote(str(target))}"
 
 
 def libraries_directory(machine: str) -> Path:
@@ -203,7 +203,7 @@ def main() -> None:
     """Fetch the libraries for the target named on the command line, and print where they lie."""
     try:
         if len(sys.argv) != 2:
-            raise UsageError("name one target, such as: python -m edgeml.runtime.target_libraries rpi4")
+            raise UsageError("name one target, such as: python -m edgeml.runtime.tvm.target_libraries rpi4")
         libraries = fetch_runtime_libraries(Target.parse(sys.argv[1]))
     except EdgeMLError as error:
         sys.stderr.write(f"edgeml: {error}\n")

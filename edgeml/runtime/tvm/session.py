@@ -12,13 +12,13 @@ from edgeml.core.device import Device
 from edgeml.core.errors import CheckFailedError, EdgeMLError, MissingError, UsageError
 from edgeml.core.session import Feeds, Session, SessionOptions
 from edgeml.core.tensor_spec import TensorSpec
-from edgeml.runtime.aligned import aligned_copy, is_aligned
 from edgeml.runtime.feeds import check_feeds
-from edgeml.runtime.shared_library import check_library
 from edgeml.runtime.threads import available_threads
-from edgeml.runtime.tvm_library import is_installed, load_cuda_runtime, load_runtime
-from edgeml.runtime.tvm_outputs import Outputs
-from edgeml.runtime.tvm_threads import use_threads
+from edgeml.runtime.tvm.aligned import aligned_copy, is_aligned
+from edgeml.runtime.tvm.library import is_installed, load_cuda_runtime, load_runtime
+from edgeml.runtime.tvm.outputs import Outputs
+from edgeml.runtime.tvm.shared_library import check_library
+from edgeml.runtime.tvm.threads import use_threads
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,11 +63,11 @@ class Tvm:
             case "local":
                 return _open_local(artifact, options)
             case "qemu":
-                from edgeml.runtime.emulated_device import open_emulated
+                from edgeml.runtime.emulated.device import open_emulated
 
                 return open_emulated(artifact, device, options)
             case "rpc" | "rpc-tracker":
-                from edgeml.runtime.tvm_rpc import open_rpc
+                from edgeml.runtime.tvm.rpc import open_rpc
 
                 return open_rpc(artifact, device, options)
         raise MissingError(
@@ -115,7 +115,7 @@ class TvmSession:
         """Outputs by name for one batch of inputs by name; the arrays are the caller's.
 
         An input is read where it lies if it is contiguous, writable and begins at a multiple of 64 bytes (see
-        `edgeml.runtime.aligned`), and copied otherwise: the library loads whole vectors and would end the process.
+        `edgeml.runtime.tvm.aligned`), and copied otherwise: the library loads whole vectors and would end the process.
 
         Raises:
             UsageError: the feeds do not fit the model's inputs.

@@ -1,0 +1,1 @@
+"""The emulated ARM device qemu://aarch64."""

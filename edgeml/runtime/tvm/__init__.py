@@ -1,0 +1,1 @@
+"""Runs compiled libraries with TVM's runtime: here, and at the far end of its RPC."""
