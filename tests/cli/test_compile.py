@@ -84,7 +84,7 @@ def test_a_library_that_came_out_slower_is_called_so(asked: dict[str, Any]) -> N
     assert "SLOWER than onnxruntime: 1.50x its time [1.40, 1.60], 1 thread, batch 1" in out
     assert "came out slower than onnxruntime" in err
     assert "1 of 2 have a kernel of their own" in out
-    assert "1 of an int8 model: head" in out
+    assert "1 that the file quantizes: head" in out
     assert "agrees" in out
     assert asked["target"] == Target.parse("host")
 

@@ -172,7 +172,9 @@ def test_the_cpp_example_builds_and_gives_the_same_outputs(
 
 def test_the_build_line_of_the_readme_is_that_of_the_makefile(unpacked: Path) -> None:
     told = next(line.strip() for line in (unpacked / "README.md").read_text().splitlines() if "g++ -std" in line)
-    dry = subprocess.run(["make", "-n", "-B"], cwd=unpacked / "cpp", capture_output=True, text=True, check=True).stdout
+    dry = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-B"], cwd=unpacked / "cpp", capture_output=True, text=True, check=True
+    ).stdout
     assert told == dry.strip()
 
 

@@ -118,7 +118,7 @@ def test_a_library_that_computes_something_else_is_not_kept(write_conv_net: Writ
     limits = worker(
         tmp_path,
         f"import shutil; shutil.copy({str(other)!r}, job['library'])\n"
-        "say(ok={'operators': [], 'gpu_kernels': [], 'schedule': 'kernels', 'tool_versions': {}})\n",
+        "say(ok={'operators': [], 'gpu_kernels': [], 'notes': [], 'schedule': 'kernels', 'tool_versions': {}})\n",
     )
     with pytest.raises(
         CheckFailedError, match=r"does not compute what net computes: at batch 1 .* nothing was written"
@@ -194,7 +194,7 @@ def test_a_manifest_that_cannot_be_written_takes_the_library_with_it(
     limits = worker(
         tmp_path,
         "open(job['library'], 'wb').write(b'x')\n"
-        "say(ok={'operators': [], 'gpu_kernels': [], 'schedule': 'kernels', 'tool_versions': {}})\n",
+        "say(ok={'operators': [], 'gpu_kernels': [], 'notes': [], 'schedule': 'kernels', 'tool_versions': {}})\n",
     )
     (tmp_path / "out").mkdir()
     with pytest.raises(EdgeMLError, match="No space left"):
@@ -264,11 +264,12 @@ def test_an_output_that_is_quantized_last_may_differ_by_one_step(tmp_path: Path)
 
 
 def test_the_result_is_plain_json(write_conv_net: WriteConvNet, tmp_path: Path) -> None:
-    operator = {"name": "c", "operator": "Conv", "kernel": "general", "precision": "fp32"}
+    operator = {"name": "c", "operator": "Conv", "kernel": "general", "precision": "fp32", "quantized": False}
     limits = worker(
         tmp_path,
         "open(job['library'], 'wb').write(b'x')\n"
-        f"say(ok={{'operators': [{operator}], 'gpu_kernels': [], 'schedule': 'kernels', 'tool_versions': {{}}}})\n",
+        f"say(ok={{'operators': [{operator}], 'gpu_kernels': [], 'notes': [], 'schedule': 'kernels',"
+        " 'tool_versions': {}})\n",
     )
     result = compile_onnx(write_conv_net(), HOST, tmp_path / "net.so", check_parity=False, limits=limits)
     value = json.loads(json.dumps(result.to_json()))

@@ -38,7 +38,7 @@ def test_a_machine_without_the_emulator_is_told_the_command(monkeypatch: pytest.
 @pytest.mark.tvm
 def test_a_device_that_is_not_set_up_is_told_the_command(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_qemu", lambda: Path("qemu"))
-    with pytest.raises(MissingError, match=r"with: python -m edgeml\.runtime\.emulated_machine_setup$"):
+    with pytest.raises(MissingError, match=r"with: python -m edgeml\.runtime\.emulated\.machine_setup$"):
         emulated_machine()
 
 

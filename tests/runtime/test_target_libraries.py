@@ -63,7 +63,7 @@ def test_this_machines_libraries_are_those_of_the_installed_packages_which_are_n
 
 
 def test_libraries_that_are_not_there_are_told_with_the_command_that_fetches_them(empty_cache: Path) -> None:
-    with pytest.raises(MissingError, match=r"for aarch64 .* python -m edgeml\.runtime\.target_libraries rpi4$"):
+    with pytest.raises(MissingError, match=r"for aarch64 .* python -m edgeml\.runtime\.tvm\.target_libraries rpi4$"):
         runtime_libraries(PRESETS["rpi4"])
     with pytest.raises(MissingError, match=r"target_libraries 'llvm -triple=aarch64-linux-gnu'$"):
         runtime_libraries(Target.parse("llvm -triple=aarch64-linux-gnu"))

@@ -209,18 +209,41 @@ class Pointwise:
         channel = overlapping(block, vectors, self._stride_out // lanes) * lanes
         chains = self._chains(count * vectors)
         sums = vector.registers(chains * count * vectors)
-        for index in range(chains * count * vectors):
-            at = channel + index % vectors * lanes
-            sums[index] = vector.load(bias, at) if index < count * vectors else vector.splat(0.0)
         multiply = _Multiply(vector, source, weights, count, vectors, self._stride_in)
         step = chains if self.isa.broadcast_operand else lanes
-        with T.serial(0, self._depth // step) as group:
-            base = (block * self._depth + group * step) * width
-            if self._prefetches:
-                for at in range(0, step * width, _LINE_ELEMENTS):
-                    vector.prefetch(weights, base + self._ahead + at)
-            multiply.emit(sums, source_row * self._stride_in + group * step, base, step, chains)
-        for rest in range(self._depth // step * step, self._depth):
+        groups = self._depth // step
+
+        def start(index: int) -> Expr:
+            return (
+                vector.load(bias, channel + index % vectors * lanes) if index < count * vectors else vector.splat(0.0)
+            )
+
+        def add(first: Expr, many: Expr) -> None:
+            with T.serial(0, many) as group:
+                base = (block * self._depth + (first + group) * step) * width
+                if self._prefetches:
+                    for at in range(0, step * width, _LINE_ELEMENTS):
+                        vector.prefetch(weights, base + self._ahead + at)
+                multiply.emit(sums, source_row * self._stride_in + (first + group) * step, base, step, chains)
+
+        for index in range(chains * count * vectors):
+            sums[index] = start(index)
+        if count == 1 and self._depth >= _LONG_SUM:
+            # Rounding errors grow with the length of a sum, so long ones are made of parts.
+            totals = vector.registers(chains * vectors)
+            for index in range(chains * vectors):
+                totals[index] = vector.splat(0.0)
+            each = _PART_OF_SUM // step
+            with T.serial(0, -(-groups // each)) as part:
+                add(part * each, tirx.Min(each, groups - part * each))
+                for index in range(chains * vectors):
+                    totals[index] = totals[index] + sums[index]
+                    sums[index] = vector.splat(0.0)
+            for index in range(chains * vectors):
+                sums[index] = totals[index]
+        else:
+            add(0, groups)
+        for rest in range(groups * step, self._depth):
             multiply.emit(sums, source_row * self._stride_in + rest, (block * self._depth + rest) * width, 1, 1)
         for chain in range(1, chains):
             for index in range(count * vectors):
@@ -245,6 +268,8 @@ class Pointwise:
 _PANEL_BYTES = 128 << 10
 _LINE_ELEMENTS = 16  # float32 values in a cache line
 _AHEAD_ELEMENTS = 2048
+_LONG_SUM = 2048
+_PART_OF_SUM = 256
 # Multiply-adds a processor has under way at once: two a cycle, four cycles each.
 _IN_FLIGHT = 8
 

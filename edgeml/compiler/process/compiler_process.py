@@ -28,8 +28,15 @@ _KINDS: dict[str, type[EdgeMLError]] = {
 _TAIL_BYTES = 4096
 _LINE_LIMIT = 300
 _FULL = "No space left on device"
-# What C++ code says when it gets no memory.
-_MEMORY_WORDS = ("bad_alloc", "out of memory", "Cannot allocate memory", "MemoryError", "virtual memory exhausted")
+# What compilers and libraries say when they get no memory.
+_MEMORY_WORDS = (
+    "bad_alloc",
+    "out of memory",
+    "Cannot allocate memory",
+    "Memory allocation still failed",
+    "MemoryError",
+    "virtual memory exhausted",
+)
 
 
 class CompilerRefusedError(EdgeMLError):
