@@ -1,8 +1,9 @@
-// Arrays that begin at a cache line, so that no vector read from them lies across two.
+// Arrays that begin at a cache line, so that no vector read from them lies across two. New elements are not zeroed.
 #pragma once
 
 #include <cstddef>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace edgeml {
@@ -18,6 +19,16 @@ struct CacheLineAllocator {
 
   T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), alignment)); }
   void deallocate(T* values, std::size_t) { ::operator delete(values, alignment); }
+
+  // Values that are given none stay as they are: what is overwritten at once need not be zeroed.
+  template <class U>
+  void construct(U* value) {
+    ::new (static_cast<void*>(value)) U;
+  }
+  template <class U, class... Arguments>
+  void construct(U* value, Arguments&&... arguments) {
+    ::new (static_cast<void*>(value)) U(std::forward<Arguments>(arguments)...);
+  }
 
   template <class U>
   bool operator==(const CacheLineAllocator<U>&) const {

@@ -15,7 +15,8 @@
 namespace edgeml {
 namespace {
 
-constexpr std::size_t kChunk = 112;  // pixels of a block that wait, channel by channel, to be turned into planes
+constexpr std::size_t kChunk = 112;  // pixels that wait, channels side by side, to be turned into planes
+constexpr std::size_t kMostBlocks = 2;
 constexpr std::int64_t kLargest = std::int64_t{1} << 15;    // of a kernel, stride, dilation or padding
 constexpr std::int64_t kExactFloat = std::int64_t{1} << 24;  // counts up to here are exact in float32
 
@@ -63,27 +64,34 @@ class Convolution final : public BinaryConvolution {
     AlignedVector<std::uint32_t> bits(size(batch) * image);
     pack(x, size(batch), *plan, bits.data(), parallel);
 
-    const std::size_t blocks = size(geometry_.group) * weights_.blocks;
-    const Split split(plan->pixels(), kBlock, parts_for(size(batch) * blocks, parallel));
+    const std::size_t step = std::min(weights_.blocks, steps_.most_blocks);
+    const std::size_t group_tiles = (weights_.blocks + step - 1) / step;
+    const std::size_t tiles = size(geometry_.group) * group_tiles;
+    const Split split(plan->pixels(), kBlock, parts_for(size(batch) * tiles, parallel));
     const std::size_t filters = size(geometry_.out_channels / geometry_.group);
-    run_tasks(parallel, size(batch) * blocks * split.parts, [&](std::size_t task) {
+    run_tasks(parallel, size(batch) * tiles * split.parts, [&](std::size_t task) {
       const std::size_t part = task % split.parts;
-      const std::size_t block = task / split.parts % blocks;
-      const std::size_t n = task / split.parts / blocks;
-      const std::size_t first_filter = block % weights_.blocks * kBlock;
-      const std::size_t channel = block / weights_.blocks * filters + first_filter;
-      float* planes = y + (n * size(geometry_.out_channels) + channel) * plan->pixels();
-      alignas(64) float rows[kChunk * kBlock];
+      const std::size_t group = task / split.parts % tiles / group_tiles;
+      const std::size_t first_block = task / split.parts % group_tiles * step;
+      const std::size_t n = task / split.parts / tiles;
+      const std::size_t blocks = std::min(step, weights_.blocks - first_block);
+      const std::size_t block = group * weights_.blocks + first_block;
+      const std::size_t channel = group * filters + first_block * kBlock;
+      float* const planes = y + (n * size(geometry_.out_channels) + channel) * plan->pixels();
+      alignas(64) float rows[kChunk * kMostBlocks * kBlock];
       Epilogue epilogue{};
       epilogue.scale = scale_.data() + block * kBlock;
       epilogue.bias = bias_.data() + block * kBlock;
       epilogue.y = rows;
-      epilogue.pixel_stride = kBlock;
+      epilogue.pixel_stride = blocks * kBlock;
       const std::size_t last = split.border(part + 1);
       for (std::size_t first = split.border(part); first < last; first += kChunk) {
         const std::size_t here = std::min(kChunk, last - first);
-        steps_.to_float(tile(*plan, bits.data() + n * image, block, first, here), epilogue);
-        steps_.to_planes(rows, here, planes + first, plan->pixels(), std::min(kBlock, filters - first_filter));
+        steps_.to_float(tile(*plan, bits.data() + n * image, block, blocks, first, here), epilogue);
+        for (std::size_t b = 0; b < blocks; ++b) {
+          steps_.to_planes(rows + b * kBlock, epilogue.pixel_stride, here, planes + b * kBlock * plan->pixels() + first,
+                           plan->pixels(), std::min(kBlock, filters - (first_block + b) * kBlock));
+        }
       }
     });
   }
@@ -108,20 +116,22 @@ class Convolution final : public BinaryConvolution {
     const bool only_signs = layer.bits && !layer.y && !layer.slope && !layer.post_scale && !layer.residual &&
                             !layer.residual_slope && finite_;
     const std::shared_ptr<const Limits> limits = only_signs ? limits_for(plan, layer.threshold) : nullptr;
-    const std::size_t blocks = weights_.blocks;
-    const Split split(plan->pixels(), kBlock, parts_for(size(batch) * blocks, parallel));
-    run_tasks(parallel, size(batch) * blocks * split.parts, [&](std::size_t task) {
+    const std::size_t step = std::min(weights_.blocks, steps_.most_blocks);
+    const std::size_t tiles = (weights_.blocks + step - 1) / step;
+    const Split split(plan->pixels(), kBlock, parts_for(size(batch) * tiles, parallel));
+    run_tasks(parallel, size(batch) * tiles * split.parts, [&](std::size_t task) {
       const std::size_t part = task % split.parts;
-      const std::size_t block = task / split.parts % blocks;
-      const std::size_t n = task / split.parts / blocks;
+      const std::size_t block = task / split.parts % tiles * step;
+      const std::size_t n = task / split.parts / tiles;
       const std::size_t first = split.border(part);
       const std::size_t channel = block * kBlock;
-      const Tile here = tile(*plan, bits + n * image, block, first, split.border(part + 1) - first);
+      const Tile here = tile(*plan, bits + n * image, block, std::min(step, weights_.blocks - block), first,
+                             split.border(part + 1) - first);
       const std::size_t pixel = n * plan->pixels() + first;
       auto* halves =
           layer.bits ? reinterpret_cast<std::uint16_t*>(layer.bits) + pixel * out_halves + block : nullptr;
       if (limits) {
-        steps_.to_signs(here, {limits->limit.data() + channel, limits->flip[block], halves, out_halves});
+        steps_.to_signs(here, {limits->limit.data() + channel, limits->flip.data() + block, halves, out_halves});
         return;
       }
       const auto at = [&](const float* values) { return values ? values + channel : nullptr; };
@@ -155,7 +165,7 @@ class Convolution final : public BinaryConvolution {
 
   AlignedVector<float> padded(const float* values) {
     const std::size_t filters = size(geometry_.out_channels / geometry_.group);
-    AlignedVector<float> result(weights_.padded_out_channels(geometry_));
+    AlignedVector<float> result(weights_.padded_out_channels(geometry_), 0.0F);
     for (std::size_t m = 0; m < size(geometry_.out_channels); ++m) {
       result[m / filters * weights_.blocks * kBlock + m % filters] = values[m];
       finite_ = finite_ && std::isfinite(values[m]);
@@ -180,7 +190,7 @@ class Convolution final : public BinaryConvolution {
     auto made = std::make_shared<Limits>();
     made->plan = plan;
     made->threshold.assign(threshold, threshold + geometry_.out_channels);
-    made->limit.resize(plan->base.size());
+    made->limit.assign(plan->base.size(), 0);
     made->flip.assign(weights_.blocks, 0);
     const std::size_t row = weights_.padded_out_channels(geometry_);
     for (std::size_t i = 0; i < plan->base.size(); ++i) {
@@ -210,7 +220,7 @@ class Convolution final : public BinaryConvolution {
     return (wanted + tasks - 1) / tasks;
   }
 
-  Tile tile(const Plan& plan, const std::uint32_t* image, std::size_t block, std::size_t first,
+  Tile tile(const Plan& plan, const std::uint32_t* image, std::size_t block, std::size_t blocks, std::size_t first,
             std::size_t pixels) const {
     return {image + block / weights_.blocks * weights_.words,
             plan.offsets.data() + first,
@@ -220,6 +230,7 @@ class Convolution final : public BinaryConvolution {
             plan.run_offsets.size(),
             plan.run_words,
             weights_.bits.data() + block * weights_.block_words,
+            blocks,
             plan.base.data() + block * kBlock};
   }
 
@@ -227,6 +238,7 @@ class Convolution final : public BinaryConvolution {
     const std::size_t plane = plan.in_offsets.size();
     const std::size_t channels = size(geometry_.channels_per_group());
     const auto groups = size(geometry_.group);
+    for (std::size_t n = 0; n < batch; ++n) plan.zero_border(geometry_, out + n * plan.image_words());
     const Split split(plane, kBlock, parts_for(batch * groups, parallel));
     run_tasks(parallel, batch * groups * split.parts, [&](std::size_t task) {
       const std::size_t part = task % split.parts;
@@ -242,6 +254,7 @@ class Convolution final : public BinaryConvolution {
   void pad(const std::uint32_t* x, std::size_t batch, const Plan& plan, std::uint32_t* out) const {
     const std::size_t row = size(plan.width) * weights_.words;
     for (std::size_t n = 0; n < batch; ++n) {
+      plan.zero_border(geometry_, out + n * plan.image_words());
       for (std::size_t y = 0; y < size(plan.height); ++y) {
         std::copy_n(x + (n * size(plan.height) + y) * row, row,
                     out + n * plan.image_words() + plan.in_offsets[y * size(plan.width)]);

@@ -9,6 +9,7 @@ namespace {
 struct Avx2 {
   static constexpr int lanes = 8;
   static constexpr int pixels = 4;
+  static constexpr std::size_t most_blocks = 1;
   static constexpr int flush_every = 31;  // each word adds at most 8 to a byte
   using Words = __m256i;
   using Ints = __m256i;
@@ -60,13 +61,14 @@ struct Avx2 {
   }
 };
 
-void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plane_stride, std::size_t channels) {
+void to_planes(const float* rows, std::size_t row_stride, std::size_t pixels, float* y, std::size_t plane_stride,
+               std::size_t channels) {
   std::size_t first = 0;
   for (; channels == kBlock && first + 8 <= pixels; first += 8) {
     for (std::size_t half = 0; half < kBlock; half += 8) {
       __m256 r[8];
       __m256 t[8];
-      for (std::size_t i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(rows + (first + i) * kBlock + half);
+      for (std::size_t i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(rows + (first + i) * row_stride + half);
       for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
@@ -84,12 +86,12 @@ void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plan
     }
   }
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = first; i < pixels; ++i) y[c * plane_stride + i] = rows[i * kBlock + c];
+    for (std::size_t i = first; i < pixels; ++i) y[c * plane_stride + i] = rows[i * row_stride + c];
   }
 }
 
 }  // namespace
 
-const Steps avx2_steps{pack_planes<Avx2>, pack_pixels<Avx2>, to_float<Avx2>, to_signs<Avx2>, to_planes};
+const Steps avx2_steps{Avx2::most_blocks, pack_planes<Avx2>, pack_pixels<Avx2>, to_float<Avx2>, to_signs<Avx2>, to_planes};
 
 }  // namespace edgeml

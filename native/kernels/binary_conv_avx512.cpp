@@ -9,6 +9,7 @@ namespace {
 struct Avx512 {
   static constexpr int lanes = 16;
   static constexpr int pixels = 7;
+  static constexpr std::size_t most_blocks = 2;
   static constexpr int flush_every = 0;
   using Words = __m512i;
   using Ints = __m512i;
@@ -49,11 +50,12 @@ struct Avx512 {
 };
 
 // A 16x16 transposition: pairs of rows, pairs of pairs, then whole quarters.
-void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plane_stride, std::size_t channels) {
+void to_planes(const float* rows, std::size_t row_stride, std::size_t pixels, float* y, std::size_t plane_stride,
+               std::size_t channels) {
   for (std::size_t first = 0; first < pixels; first += 16) {
     const std::size_t here = pixels - first < 16 ? pixels - first : 16;
     __m512 r[16];
-    for (std::size_t i = 0; i < 16; ++i) r[i] = i < here ? _mm512_loadu_ps(rows + (first + i) * kBlock) : _mm512_setzero_ps();
+    for (std::size_t i = 0; i < 16; ++i) r[i] = i < here ? _mm512_loadu_ps(rows + (first + i) * row_stride) : _mm512_setzero_ps();
     __m512 t[16];
     for (int i = 0; i < 16; i += 2) {
       t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
@@ -88,6 +90,6 @@ void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plan
 
 }  // namespace
 
-const Steps avx512_steps{pack_planes<Avx512>, pack_pixels<Avx512>, to_float<Avx512>, to_signs<Avx512>, to_planes};
+const Steps avx512_steps{Avx512::most_blocks, pack_planes<Avx512>, pack_pixels<Avx512>, to_float<Avx512>, to_signs<Avx512>, to_planes};
 
 }  // namespace edgeml

@@ -9,6 +9,7 @@ namespace {
 struct Neon {
   static constexpr int lanes = 4;
   static constexpr int pixels = 4;
+  static constexpr std::size_t most_blocks = 1;
   static constexpr int flush_every = 31;  // each word adds at most 8 to a byte
   using Words = uint32x4_t;
   using Ints = int32x4_t;
@@ -49,14 +50,15 @@ struct Neon {
   }
 };
 
-void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plane_stride, std::size_t channels) {
+void to_planes(const float* rows, std::size_t row_stride, std::size_t pixels, float* y, std::size_t plane_stride,
+               std::size_t channels) {
   std::size_t first = 0;
   for (; channels == kBlock && first + 4 <= pixels; first += 4) {
     for (std::size_t quarter = 0; quarter < kBlock; quarter += 4) {
-      const float* from = rows + first * kBlock + quarter;
+      const float* from = rows + first * row_stride + quarter;
       float* to = y + quarter * plane_stride + first;
-      const float32x4x2_t a = vtrnq_f32(vld1q_f32(from), vld1q_f32(from + kBlock));
-      const float32x4x2_t b = vtrnq_f32(vld1q_f32(from + 2 * kBlock), vld1q_f32(from + 3 * kBlock));
+      const float32x4x2_t a = vtrnq_f32(vld1q_f32(from), vld1q_f32(from + row_stride));
+      const float32x4x2_t b = vtrnq_f32(vld1q_f32(from + 2 * row_stride), vld1q_f32(from + 3 * row_stride));
       vst1q_f32(to, vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0])));
       vst1q_f32(to + plane_stride, vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1])));
       vst1q_f32(to + 2 * plane_stride, vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0])));
@@ -64,12 +66,12 @@ void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plan
     }
   }
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = first; i < pixels; ++i) y[c * plane_stride + i] = rows[i * kBlock + c];
+    for (std::size_t i = first; i < pixels; ++i) y[c * plane_stride + i] = rows[i * row_stride + c];
   }
 }
 
 }  // namespace
 
-const Steps neon_steps{pack_planes<Neon>, pack_pixels<Neon>, to_float<Neon>, to_signs<Neon>, to_planes};
+const Steps neon_steps{Neon::most_blocks, pack_planes<Neon>, pack_pixels<Neon>, to_float<Neon>, to_signs<Neon>, to_planes};
 
 }  // namespace edgeml

@@ -1,5 +1,6 @@
 #include "binary_conv_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -106,7 +107,7 @@ Plan::Plan(const ConvGeometry& g, const PackedWeights& weights, std::int64_t h, 
     throw std::invalid_argument("kernel_shape and pads cut this image in " + std::to_string(row_kinds.size()) + " x " +
                                 std::to_string(column_kinds.size()) + " ways, which is too many; use smaller pads");
   }
-  base.resize(row_kinds.size() * column_kinds.size() * padded);
+  base.assign(row_kinds.size() * column_kinds.size() * padded, 0);
   const auto channels = static_cast<std::int32_t>(g.channels_per_group());
   for (const auto& [row, r] : row_kinds) {
     for (const auto& [column, c] : column_kinds) {
@@ -130,6 +131,20 @@ Plan::Plan(const ConvGeometry& g, const PackedWeights& weights, std::int64_t h, 
           (y * size(g.strides[0]) * padded_width + x * size(g.strides[1])) * pixel_words));
       patterns.push_back((row_kind[y] * static_cast<std::uint32_t>(column_kinds.size()) + column_kind[x]) *
                          static_cast<std::uint32_t>(padded));
+    }
+  }
+}
+
+void Plan::zero_border(const ConvGeometry& g, std::uint32_t* image) const {
+  const std::size_t row = padded_width * pixel_words;
+  const std::size_t left = size(g.pads[1]) * pixel_words;
+  const std::size_t right = size(g.pads[3]) * pixel_words;
+  for (std::size_t y = 0; y < padded_height; ++y, image += row) {
+    if (y < size(g.pads[0]) || y >= size(g.pads[0] + height)) {
+      std::fill_n(image, row, 0U);
+    } else {
+      std::fill_n(image, left, 0U);
+      std::fill_n(image + row - right, right, 0U);
     }
   }
 }

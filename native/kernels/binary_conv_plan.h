@@ -35,6 +35,9 @@ struct Plan {
   // Throws std::invalid_argument where the padded image has 2^32 words or more.
   Plan(const ConvGeometry& geometry, const PackedWeights& weights, std::int64_t height, std::int64_t width);
 
+  // Sets the padding around one image to 0 bits.
+  void zero_border(const ConvGeometry& geometry, std::uint32_t* image) const;
+
   std::size_t image_words() const { return padded_height * padded_width * pixel_words; }
   std::size_t pixels() const { return patterns.size(); }
 };

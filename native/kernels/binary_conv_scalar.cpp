@@ -7,6 +7,7 @@ namespace {
 struct Portable {
   static constexpr int lanes = 16;
   static constexpr int pixels = 1;
+  static constexpr std::size_t most_blocks = 1;
   static constexpr int flush_every = 0;
   struct Words {
     std::uint32_t v[lanes];
@@ -98,14 +99,15 @@ struct Portable {
   }
 };
 
-void to_planes(const float* rows, std::size_t pixels, float* y, std::size_t plane_stride, std::size_t channels) {
+void to_planes(const float* rows, std::size_t row_stride, std::size_t pixels, float* y, std::size_t plane_stride,
+               std::size_t channels) {
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = 0; i < pixels; ++i) y[c * plane_stride + i] = rows[i * kBlock + c];
+    for (std::size_t i = 0; i < pixels; ++i) y[c * plane_stride + i] = rows[i * row_stride + c];
   }
 }
 
 }  // namespace
 
-const Steps scalar_steps{pack_planes<Portable>, pack_pixels<Portable>, to_float<Portable>, to_signs<Portable>, to_planes};
+const Steps scalar_steps{Portable::most_blocks, pack_planes<Portable>, pack_pixels<Portable>, to_float<Portable>, to_signs<Portable>, to_planes};
 
 }  // namespace edgeml

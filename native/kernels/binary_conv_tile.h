@@ -1,6 +1,6 @@
 // The loops of binary_conv_steps.h, written once over a vector type V. Included by one file for each instruction set.
 //
-// V has: lanes (32-bit values in a register), pixels (of a full tile), flush_every (words after which byte counters are
+// V has: lanes (32-bit values in a register), pixels (of a full tile), most_blocks, flush_every (words after which byte counters are
 // emptied; 0 where counters are 32 bits wide), types Words, Counter, Ints, Floats, and the functions used below.
 #pragma once
 
@@ -15,13 +15,15 @@ namespace {
 template <class V>
 inline constexpr int kRegisters = static_cast<int>(kBlock) / V::lanes;  // of one block of output channels
 
-// Popcounts of one block at P pixels: total[p][r] holds lanes r * V::lanes and up.
-template <class V, int P>
-EDGEML_INLINE void popcounts(const Tile& tile, const std::uint32_t* offsets, typename V::Ints (&total)[P][kRegisters<V>]) {
-  constexpr int R = kRegisters<V>;
+// Popcounts of B blocks at P pixels: total[p][r] holds the tile's channels r * V::lanes and up.
+template <class V, int P, int B>
+EDGEML_INLINE void popcounts(const Tile& tile, const std::uint32_t* offsets,
+                             typename V::Ints (&total)[P][B * kRegisters<V>]) {
+  constexpr int R = B * kRegisters<V>;
   const std::uint32_t* x[P];
   for (int p = 0; p < P; ++p) x[p] = tile.x + offsets[p];
   const std::uint32_t* w = tile.weights;
+  const std::size_t next_block = tile.runs * tile.run_words * kBlock;
   typename V::Counter counter[P][R];
   for (int p = 0; p < P; ++p) {
     for (int r = 0; r < R; ++r) {
@@ -34,7 +36,10 @@ EDGEML_INLINE void popcounts(const Tile& tile, const std::uint32_t* offsets, typ
     const std::size_t begin = tile.run_offsets[run];
     for (std::size_t i = begin; i < begin + tile.run_words; ++i) {
       typename V::Words weights[R];
-      for (int r = 0; r < R; ++r) weights[r] = V::load_words(w + r * V::lanes);
+      for (int r = 0; r < R; ++r) {
+        constexpr int each = kRegisters<V>;
+        weights[r] = V::load_words(w + static_cast<std::size_t>(r / each) * next_block + r % each * V::lanes);
+      }
       w += kBlock;
       for (int p = 0; p < P; ++p) {
         const typename V::Words word = V::broadcast_word(x[p] + i);
@@ -56,16 +61,22 @@ EDGEML_INLINE void popcounts(const Tile& tile, const std::uint32_t* offsets, typ
   }
 }
 
+// The bits of B blocks at one pixel.
+template <int B>
+EDGEML_INLINE void store_bits(std::uint16_t* to, std::uint32_t bits) {
+  for (int b = 0; b < B; ++b) to[b] = static_cast<std::uint16_t>(bits >> (b * static_cast<int>(kBlock)));
+}
+
 // Which steps of an Epilogue a loop is compiled for: a test in it costs more than the step.
 enum class Kind { plain, residual, signs, residual_and_signs, any };
 
-template <class V, int P, Kind K>
+template <class V, int P, int B, Kind K>
 EDGEML_INLINE void float_tile(const Tile& tile, const Epilogue& e, std::size_t first) {
   constexpr bool any = K == Kind::any;
-  typename V::Ints total[P][kRegisters<V>];
-  popcounts<V, P>(tile, tile.offsets + first, total);
-  unsigned bits[P] = {};
-  for (int r = 0; r < kRegisters<V>; ++r) {
+  typename V::Ints total[P][B * kRegisters<V>];
+  popcounts<V, P, B>(tile, tile.offsets + first, total);
+  std::uint32_t bits[P] = {};
+  for (int r = 0; r < B * kRegisters<V>; ++r) {
     const int at = r * V::lanes;
     const typename V::Floats scale = V::load(e.scale + at);
     const typename V::Floats bias = V::load(e.bias + at);
@@ -89,80 +100,87 @@ EDGEML_INLINE void float_tile(const Tile& tile, const Epilogue& e, std::size_t f
     }
   }
   if (K == Kind::signs || K == Kind::residual_and_signs || (any && e.bits)) {
-    for (int p = 0; p < P; ++p) {
-      e.bits[(first + static_cast<std::size_t>(p)) * e.bits_stride] = static_cast<std::uint16_t>(bits[p]);
-    }
+    for (int p = 0; p < P; ++p) store_bits<B>(e.bits + (first + static_cast<std::size_t>(p)) * e.bits_stride, bits[p]);
   }
 }
 
-template <class V, int P>
+template <class V, int P, int B>
 EDGEML_INLINE void sign_tile(const Tile& tile, const SignLimits& s, std::size_t first) {
-  typename V::Ints total[P][kRegisters<V>];
-  popcounts<V, P>(tile, tile.offsets + first, total);
+  typename V::Ints total[P][B * kRegisters<V>];
+  popcounts<V, P, B>(tile, tile.offsets + first, total);
+  std::uint32_t flip = s.flip[0];
+  if constexpr (B > 1) flip |= static_cast<std::uint32_t>(s.flip[1]) << kBlock;
   for (int p = 0; p < P; ++p) {
     const std::size_t pixel = first + static_cast<std::size_t>(p);
     const std::int32_t* limit = s.limit + tile.patterns[pixel];
-    unsigned bits = 0;
-    for (int r = 0; r < kRegisters<V>; ++r) bits |= V::above(total[p][r], limit + r * V::lanes) << (r * V::lanes);
-    s.bits[pixel * s.bits_stride] = static_cast<std::uint16_t>(bits ^ s.flip);
+    std::uint32_t bits = flip;
+    for (int r = 0; r < B * kRegisters<V>; ++r) bits ^= V::above(total[p][r], limit + r * V::lanes) << (r * V::lanes);
+    store_bits<B>(s.bits + pixel * s.bits_stride, bits);
   }
 }
 
-// Full tiles of V::pixels, then one tile of what is left.
-template <class V, int P, class Do>
-EDGEML_INLINE void last_tile(std::size_t left, Do&& run) {
+template <class V, int B, Kind K>
+struct FloatTiles {
+  const Tile& tile;
+  const Epilogue& epilogue;
+  template <int P>
+  EDGEML_INLINE void at(std::size_t first) const {
+    float_tile<V, P, B, K>(tile, epilogue, first);
+  }
+};
+
+template <class V, int B>
+struct SignTiles {
+  const Tile& tile;
+  const SignLimits& limits;
+  template <int P>
+  EDGEML_INLINE void at(std::size_t first) const {
+    sign_tile<V, P, B>(tile, limits, first);
+  }
+};
+
+// One tile of what is left over by full ones, at most P pixels.
+template <int P, class Tiles>
+EDGEML_INLINE void last_tile(const Tiles& tiles, std::size_t first, std::size_t left) {
   if constexpr (P > 0) {
     if (left == static_cast<std::size_t>(P)) {
-      run.template operator()<P>();
+      tiles.template at<P>(first);
     } else {
-      last_tile<V, P - 1>(left, run);
+      last_tile<P - 1>(tiles, first, left);
     }
   }
 }
 
-template <class V, Kind K>
-struct FloatAt {
-  const Tile& tile;
-  const Epilogue& epilogue;
-  std::size_t first;
-  template <int P>
-  EDGEML_INLINE void operator()() const {
-    float_tile<V, P, K>(tile, epilogue, first);
-  }
-};
-
-template <class V>
-struct SignAt {
-  const Tile& tile;
-  const SignLimits& limits;
-  std::size_t first;
-  template <int P>
-  EDGEML_INLINE void operator()() const {
-    sign_tile<V, P>(tile, limits, first);
-  }
-};
-
-template <class V, Kind K>
-void to_float(const Tile& tile, const Epilogue& epilogue) {
+template <class V, class Tiles>
+void each_tile(const Tiles& tiles, std::size_t pixels) {
   std::size_t first = 0;
-  for (; first + V::pixels <= tile.pixels; first += V::pixels) float_tile<V, V::pixels, K>(tile, epilogue, first);
-  last_tile<V, V::pixels - 1>(tile.pixels - first, FloatAt<V, K>{tile, epilogue, first});
+  for (; first + V::pixels <= pixels; first += V::pixels) tiles.template at<V::pixels>(first);
+  last_tile<V::pixels - 1>(tiles, first, pixels - first);
+}
+
+template <class V, Kind K>
+void to_float_of(const Tile& tile, const Epilogue& epilogue) {
+  if constexpr (V::most_blocks > 1) {
+    if (tile.blocks > 1) return each_tile<V>(FloatTiles<V, 2, K>{tile, epilogue}, tile.pixels);
+  }
+  each_tile<V>(FloatTiles<V, 1, K>{tile, epilogue}, tile.pixels);
 }
 
 template <class V>
 void to_float(const Tile& tile, const Epilogue& e) {
-  if (e.slope || e.post_scale || e.rslope || !e.y) return to_float<V, Kind::any>(tile, e);
+  if (e.slope || e.post_scale || e.rslope || !e.y) return to_float_of<V, Kind::any>(tile, e);
   if (e.residual) {
-    return e.bits ? to_float<V, Kind::residual_and_signs>(tile, e) : to_float<V, Kind::residual>(tile, e);
+    return e.bits ? to_float_of<V, Kind::residual_and_signs>(tile, e) : to_float_of<V, Kind::residual>(tile, e);
   }
-  return e.bits ? to_float<V, Kind::signs>(tile, e) : to_float<V, Kind::plain>(tile, e);
+  return e.bits ? to_float_of<V, Kind::signs>(tile, e) : to_float_of<V, Kind::plain>(tile, e);
 }
 
 template <class V>
 void to_signs(const Tile& tile, const SignLimits& limits) {
-  std::size_t first = 0;
-  for (; first + V::pixels <= tile.pixels; first += V::pixels) sign_tile<V, V::pixels>(tile, limits, first);
-  last_tile<V, V::pixels - 1>(tile.pixels - first, SignAt<V>{tile, limits, first});
+  if constexpr (V::most_blocks > 1) {
+    if (tile.blocks > 1) return each_tile<V>(SignTiles<V, 2>{tile, limits}, tile.pixels);
+  }
+  each_tile<V>(SignTiles<V, 1>{tile, limits}, tile.pixels);
 }
 
 template <class V>

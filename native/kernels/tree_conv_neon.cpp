@@ -1,0 +1,8 @@
+// The steps of a convolution along a tree of filters for NEON.
+#include "tree_conv_tile.h"
+
+namespace edgeml {
+
+const TreeSteps neon_tree_steps{sign_bits, cut_plane, add_up, to_counts, to_floats};
+
+}  // namespace edgeml
