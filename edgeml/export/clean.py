@@ -1,7 +1,8 @@
 """Cleans an ONNX graph: folds what is constant, drops what is unused, keeps the torch names that parity needs.
 
 onnxscript's optimizer does the work, for graphs from torch and for foreign files alike: it keeps the nodes' metadata,
-which ties every node to its torch module (onnxslim 0.1 drops it), and works on the graph in memory.
+which ties every node to its torch module (onnxslim 0.1 drops it), and works on the graph in memory. Binary layers
+become edgeml's own operators first, whose bodies it must not see: it would unpack their weights into floats.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from edgeml.core.errors import EdgeMLError, needs_extra
+from edgeml.export.binary_layers import use_binary_operators
+from edgeml.export.fold_binary import fold_binary
 from edgeml.export.to_onnx import silence
+from edgeml.ops import attach
 
 if TYPE_CHECKING:
     import onnx
@@ -36,14 +40,20 @@ def clean(model: onnx.ModelProto, *, inline_functions: bool = False) -> onnx.Mod
 
     result = onnx.ModelProto()
     result.CopyFrom(model)
+    attach.detach_functions(result)
     if inline_functions:
         result = onnx.inliner.inline_local_functions(result)
+    result = use_binary_operators(result)
     with silence():
         result = optimizer.optimize(result)
+    fold_binary(result)
     _pool_instead_of_mean(result.graph)
     _drop_unused_initializers(result.graph)
     strip_metadata(result)
     result.doc_string = ""
+    attach.attach_functions(result)
+    if inline_functions:
+        result = attach.inline_functions(result)
     return checked(result)
 
 

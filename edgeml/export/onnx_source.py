@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 from edgeml.core.errors import EdgeMLError, UntrustedFileError
 from edgeml.core.onnx_guard import check_onnx_file
+from edgeml.export.late_signs import take_signs_late
+from edgeml.export.qonnx import standard_operators
 
 if TYPE_CHECKING:
     import onnx
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """The model in an ONNX file, its external data loaded.
+    """The model in an ONNX file, its external data loaded, QONNX's binary quantizers in standard operators.
 
     Raises:
         UsageError: there is no such file.
         UntrustedFileError: the file breaks a safety limit, or is no ONNX model.
-        EdgeMLError: the graph is not valid ONNX.
+        EdgeMLError: the graph is not valid ONNX, or holds an operator of QONNX that cannot be read.
     """
     check_onnx_file(path)
     import onnx
@@ -28,6 +30,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
     except (DecodeError, ValueError, OSError, onnx.checker.ValidationError) as error:
         raise UntrustedFileError(f"{path} is no ONNX file that can be read: {error}") from error
+    standard_operators(model)
+    take_signs_late(model.graph)
     try:
         return onnx.shape_inference.infer_shapes(model)
     except onnx.shape_inference.InferenceError as error:
