@@ -25,10 +25,12 @@ def list_models(as_json: bool) -> None:
     if as_json:
         print_json({"models": [row.to_json() for row in rows]})
         return
-    click.echo(f"{'name':<16} {'family':<13} {'parameters':>11} {'MACs':>7}  input")
+    click.echo(f"{'name':<16} {'family':<13} {'parameters':>11} {'MACs':>7}  {'input':<10} {'bits':>11} {'bit-ops':>8}")
     for row in rows:
         size = "x".join(str(axis) for axis in row.input_shape)
-        click.echo(f"{row.name:<16} {row.family:<13} {row.params:>11,} {row.macs / 1e6:>6.1f}M  {size}")
+        binary = f" {row.bits:>11,} {row.bit_operations / 1e6:>7.1f}M" if row.bits else ""
+        cost = f"{row.params:>11,} {row.macs / 1e6:>6.1f}M"
+        click.echo(f"{row.name:<16} {row.family:<13} {cost}  {size:<10}{binary}".rstrip())
     click.echo(
         "any other size: edgeml scale --macs 50M, or a name such as tinynet-r128-w0.5-d0.8 (docs/add-a-model.md)"
     )
@@ -54,6 +56,11 @@ def show(name: str, as_json: bool) -> None:
 def _print_description(value: dict[str, Any]) -> None:
     size = "x".join(str(axis) for axis in value["input_shape"])
     click.echo(f"{value['name']}: {value['params']:,} parameters, {value['macs'] / 1e6:.1f}M MACs, input {size}")
+    if value["bits"]:
+        click.echo(
+            f"binary layers, apart from these: {value['bits']:,} weights of one bit, "
+            f"{value['bit_operations'] / 1e6:.1f}M bit-operations"
+        )
     if value["stages"]:
         click.echo(
             f"\n{'stage':<11} {'blocks':>6} {'channels':>8} {'kernel':>6} {'stride':>6} {'output':>7} "

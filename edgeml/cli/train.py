@@ -19,7 +19,12 @@ from edgeml.cli.output import json_option, note, print_json
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory for checkpoint.pth, metrics.jsonl, model.safetensors and train.json.",
 )
-@click.option("--recipe", default="tinynet", show_default=True, help="tinynet (as published) or quick (minutes).")
+@click.option(
+    "--recipe",
+    default="tinynet",
+    show_default=True,
+    help="tinynet (as published), quick (minutes) or binary (binary networks).",
+)
 @click.option("--batch-size", type=int, help="Images per step; the learning rate follows.  [default: the recipe's]")
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.  [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="Of all draws.")

@@ -19,8 +19,10 @@ class Summary:
     Attributes:
         name: what the user types.
         family: the architecture.
-        params: learned numbers.
-        macs: multiply-accumulates for one image.
+        params: learned numbers, the weights of binary layers left out.
+        macs: multiply-accumulates of numbers for one image.
+        bits: weights of binary layers.
+        bit_operations: products of two signs for one image.
         input_shape: (channels, height, width).
     """
 
@@ -28,6 +30,8 @@ class Summary:
     family: str
     params: int
     macs: int
+    bits: int
+    bit_operations: int
     input_shape: tuple[int, int, int]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +86,8 @@ def describe(name: str) -> Description:
             family=entry.family,
             params=complexity.params,
             macs=complexity.macs,
+            bits=complexity.bits,
+            bit_operations=complexity.bit_operations,
             input_shape=network.input_shape,
         ),
         preprocessing=network.preprocessing,

@@ -31,7 +31,7 @@ class Entry:
 
 _ENTRIES: dict[str, Entry] = {}
 # Modules that register networks when they are imported. They import torch only inside their builders.
-_MODULES = ("edgeml.models.tinynet.family",)
+_MODULES = ("edgeml.models.tinynet.family", "edgeml.models.binary.family")
 
 
 def register(name: str, *, family: str) -> Callable[[Builder], Builder]:
@@ -46,10 +46,16 @@ def register(name: str, *, family: str) -> Callable[[Builder], Builder]:
 
 
 def names() -> list[str]:
-    """The names of all networks, in the order they were registered; builds and imports nothing heavy."""
+    """The names of all networks, module by module in the order they were registered; imports nothing heavy."""
     for module in _MODULES:
         importlib.import_module(module)
-    return list(_ENTRIES)
+    # Not the order of registration alone: who imports one of the modules first must not change what is listed.
+    return sorted(_ENTRIES, key=lambda name: _place(_ENTRIES[name]))
+
+
+def _place(entry: Entry) -> int:
+    module = entry.build.__module__
+    return _MODULES.index(module) if module in _MODULES else len(_MODULES)
 
 
 def find(name: str) -> Entry:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeml.core.preprocessing import Preprocessing
 from edgeml.models.training.augmentation import augment
 from edgeml.models.training.batches import Batches
+from edgeml.models.training.binary_stages import enter_stage
 from edgeml.models.training.device import uses_bfloat16
 from edgeml.models.training.recipe import Recipe
 from edgeml.models.training.state import TrainingState
@@ -71,11 +72,14 @@ def train_epoch(
     import torch
     from torch.nn import functional
 
+    from edgeml.models.binary.layers import clip_latent_weights
+
     generator = torch.Generator().manual_seed(epoch_seed(seed, state.epoch))
     torch.manual_seed(epoch_seed(seed, state.epoch))  # dropout draws from torch's own generator
     size = min(recipe.batch_size, len(batches))
     order = torch.randperm(len(batches), generator=generator)[: len(batches) // size * size]
     total = torch.zeros((), device=form.device)
+    enter_stage(state, recipe)
     state.module.train()
     for pixels, labels in batches.serve(order, size):
         inputs = form.normalize(augment(pixels, recipe.augmentation, generator))
@@ -85,6 +89,7 @@ def train_epoch(
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
+        clip_latent_weights(state.module)
         state.schedule.step()
         state.average.update_parameters(state.module)
         total += loss.detach()

@@ -18,13 +18,24 @@ _MOMENTUM = 0.9
 
 
 def build_optimizer(module: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer; weight decay spares biases and normalization parameters (everything with one axis)."""
+    """The recipe's optimizer; weight decay spares biases, normalization and the latent weights of binary layers.
+
+    Biases and normalization are everything with one axis. Of a latent weight only the sign counts: decay would not
+    make it smaller in effect, only readier to flip.
+    """
     import torch
 
+    from edgeml.models.binary.layers import binary_layers
+
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    latent = {id(layer.weight) for _, layer in binary_layers(module)}
+    decays = [parameter.ndim > 1 and id(parameter) not in latent for parameter in parameters]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p, decay in zip(parameters, decays, strict=True) if decay],
+            "weight_decay": recipe.weight_decay,
+        },
+        {"params": [p for p, decay in zip(parameters, decays, strict=True) if not decay], "weight_decay": 0.0},
     ]
     rate = recipe.peak_learning_rate
     if recipe.optimizer == "adamw":

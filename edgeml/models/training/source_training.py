@@ -100,7 +100,10 @@ def _recipe(dataset: Dataset, options: TrainOptions) -> Recipe:
         # Mirrored clothes and photos are still themselves; mirrored digits are not, nor, to be safe, other grey images.
         flip=None if dataset.kind == "fashion-mnist" or dataset.channels == 3 else False,
     )
-    return replace(recipe, zero_classifier=recipe.zero_classifier and options.init_weights is None)
+    if options.init_weights is None:
+        return recipe
+    # Weights that were trained before keep their classifier, and binary ones their signs.
+    return replace(recipe, zero_classifier=False, real_weight_epochs=0)
 
 
 def _resolution(source: str, dataset: Dataset) -> int | None:

@@ -1,0 +1,1 @@
+"""Binary neural networks: layers that compute with signs only, networks of them, and their packed form."""
