@@ -8,7 +8,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench system-packages emulated-device dataset clean
+.PHONY: help demo test test-fast lint sanitizers bench system-packages emulated-device dataset clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,21 @@ lint: $(VENV)/.dev ## Check style, types and the import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Debian's loader must find the sanitizer before Python, and the C++ library whose exceptions it watches. Python itself
+# frees little at its end, so leaks are looked for in the native programs alone.
+SANITIZED := build/sanitized
+sanitizers: $(VENV)/.dev ## Run the native kernels and onnxruntime operators under AddressSanitizer and UBSan
+	cmake -S . -B $(SANITIZED) -DEDGEML_BUILD_TESTS=ON -DEDGEML_SANITIZE=address,undefined \
+		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
+	cmake --build $(SANITIZED) --parallel
+	$(BIN)/python tests/native/write_cases.py $(SANITIZED)/cases.bin
+	$(SANITIZED)/play_cases $(SANITIZED)/cases.bin
+	$(SANITIZED)/play_tree_cases 1000
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
+		ASAN_OPTIONS=detect_leaks=0 EDGEML_PLUGIN=$(SANITIZED)/libedgeml_onnxruntime.so \
+		$(BIN)/python -m pytest tests/runtime/test_plugin_operators.py tests/runtime/test_plugin_hostile.py \
+		tests/runtime/test_plugin_tree.py
+
 bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/results
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/cross_check.py
@@ -39,7 +54,7 @@ system-packages: ## Install the Debian packages that tests use (root only)
 ifneq ($(AS_ROOT),)
 	apt-get update -qq
 	$(APT) dataset-fashion-mnist chromium fonts-dejavu-core \
-		g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
+		cmake g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
 else
 	@echo "not root on Debian: tests that need a data set, a browser or an ARM compiler are skipped where it is missing"
 endif
@@ -65,7 +80,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[train,report,tvm]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/kernels/* native/plugin/*)
 	$(PIP) --editable '.[dev]'
 	# The reference that our networks are compared with. Its requirements would bring a CUDA build; the tests need none of it.
 	$(PIP) --no-deps timm torchvision

@@ -14,6 +14,7 @@ from edgeml.core.errors import MissingError
 from edgeml.core.target import PRESETS
 from edgeml.doctor.finding import Finding, find
 from edgeml.runtime.emulated.machine import emulated_machine, find_qemu
+from edgeml.runtime.plugin.library import load_plugin
 from edgeml.runtime.threads import available_threads
 
 _LEAST_PYTHON = (3, 10)
@@ -34,6 +35,7 @@ def examine_machine() -> tuple[Finding, ...]:
         find("edgeml", lambda: __version__),
         find("processor", _processor),
         *(find(name, partial(_package, name), needed=not extra) for name, extra in _PACKAGES.items()),
+        find("binary kernels", _kernels, needed=False),
         *(
             find(f"C++ for {name}", partial(_compiler, preset), needed=False)
             for name, preset in (("this machine", "host"), ("64-bit ARM", "rpi4"), ("32-bit ARM", "rpi-armv7"))
@@ -52,6 +54,11 @@ def _python() -> str:
 
 def _processor() -> str:
     return f"{platform.machine()}, {available_threads()} of {os.cpu_count()} cores for this process"
+
+
+def _kernels() -> str:
+    plugin = load_plugin()
+    return f"{plugin.kernel} (here: {', '.join(plugin.kernels)}) in {plugin.path}"
 
 
 def _compiler(preset: str) -> str:

@@ -14,6 +14,8 @@ from edgeml.core.onnx_guard import check_onnx_file
 from edgeml.core.session import Feeds, SessionOptions
 from edgeml.core.tensor_spec import TensorSpec
 from edgeml.runtime.feeds import check_feeds
+from edgeml.runtime.plugin.fusion.load import fused_model
+from edgeml.runtime.plugin.registration import register_plugin, uses_own_operators
 from edgeml.runtime.threads import available_threads
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class OnnxRuntime:
     def open(self, artifact: Artifact, device: Device, options: SessionOptions) -> OnnxRuntimeSession:
         """Load an ONNX file, after the safety check.
 
+        A model with edgeml's own operators runs by the native kernels where they are installed, with binary layers that
+        feed each other fused unless the options turn optimizations off; else by the standard operators that the file
+        gives for each.
+
         Raises:
             UntrustedFileError: the file breaks a safety limit.
             UsageError: the artifact is no ONNX file, or its inputs are no tensors.
@@ -62,15 +68,22 @@ class OnnxRuntime:
         if options.threads is not None and options.threads < 1:
             raise UsageError(f"threads is {options.threads}; it must be at least 1")
         check_onnx_file(artifact.path)
-        return OnnxRuntimeSession(_load(artifact.path, options), artifact.path)
+        session, native_kernel = _load(artifact.path, options)
+        return OnnxRuntimeSession(session, artifact.path, native_kernel)
 
 
 class OnnxRuntimeSession:
-    """One ONNX file loaded by onnxruntime; a Session."""
+    """One ONNX file loaded by onnxruntime; a Session.
 
-    def __init__(self, session: onnxruntime.InferenceSession, path: Path) -> None:
+    Attributes:
+        native_kernel: the instruction set that runs edgeml's own operators ("avx2"); None where the model has none, or
+            they run as standard operators.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, path: Path, native_kernel: str | None = None) -> None:
         self._session: onnxruntime.InferenceSession | None = session
         self._path = path
+        self.native_kernel = native_kernel
         self._inputs = tuple(_spec(node, path) for node in session.get_inputs())
         self._outputs = tuple(_spec(node, path) for node in session.get_outputs())
         self._output_names = tuple(spec.name for spec in self._outputs)
@@ -105,7 +118,8 @@ class OnnxRuntimeSession:
         self._session = None
 
 
-def _load(path: Path, options: SessionOptions) -> onnxruntime.InferenceSession:
+def _load(path: Path, options: SessionOptions) -> tuple[onnxruntime.InferenceSession, str | None]:
+    """The model, and the native kernel that runs edgeml's own operators in it."""
     onnxruntime = _import()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = available_threads() if options.threads is None else options.threads
@@ -117,10 +131,19 @@ def _load(path: Path, options: SessionOptions) -> onnxruntime.InferenceSession:
     # Threads spin while a run is under way, which is onnxruntime's default and its best latency; between runs they
     # sleep, or an idle model would take the cores of the one being measured.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
+    kernel, absence = None, ""
+    source: str | bytes = str(path)
     try:
-        return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        if uses_own_operators(path):
+            try:
+                kernel = register_plugin(settings, threads=settings.intra_op_num_threads).kernel
+            except MissingError as error:
+                absence = f" ({error})"
+            else:
+                source = (fused_model(path) if options.optimize else None) or source
+        return onnxruntime.InferenceSession(source, settings, providers=["CPUExecutionProvider"]), kernel
     except _failures() as error:
-        raise EdgeMLError(f"onnxruntime cannot load {path}: {_reason(error)}") from error
+        raise EdgeMLError(f"onnxruntime cannot load {path}: {_reason(error)}{absence}") from error
 
 
 def _import() -> Any:
