@@ -28,6 +28,7 @@ class VectorISA:
         explicit_fma: whether LLVM fuses a multiplication and an addition only when it is told to (ARMv7).
         reciprocal: LLVM's name of the instructions that estimate and refine 1/x, without their last letter and type;
             "" where division is as fast.
+        popcount: whether one instruction counts the bits of each 32-bit lane.
     """
 
     name: str
@@ -38,8 +39,10 @@ class VectorISA:
     rounds: bool = True
     explicit_fma: bool = False
     reciprocal: str = ""
+    popcount: bool = False
 
 
+AVX512_VPOPCNTDQ = VectorISA("AVX-512 VNNI and VPOPCNTDQ", 16, 32, "vnni", broadcast_operand=True, popcount=True)
 AVX512_VNNI = VectorISA("AVX-512 VNNI", 16, 32, "vnni", broadcast_operand=True)
 AVX512 = VectorISA("AVX-512", 16, 32, "vpmaddwd", broadcast_operand=True)
 AVX2 = VectorISA("AVX2", 8, 16, "vpmaddwd", broadcast_operand=True)
@@ -52,9 +55,8 @@ NEON_ARMV7_FMA = replace(NEON_ARMV7, name="NEON (ARMv7) with fused multiply-add"
 SCALAR = VectorISA("no vectors", 4, 16, "none", broadcast_operand=True, rounds=False)
 
 # LLVM's names of processors by what they have.
-_X86_VNNI = re.compile(
-    "cascadelake|cooperlake|icelake-.*|tigerlake|rocketlake|sapphirerapids|emeraldrapids|graniterapids.*|znver[4-9]"
-)
+_X86_VPOPCNTDQ = re.compile("icelake-.*|tigerlake|rocketlake|sapphirerapids|emeraldrapids|graniterapids.*|znver[4-9]")
+_X86_VNNI = re.compile("cascadelake|cooperlake")
 _X86_AVX512 = re.compile("skylake-avx512|cannonlake|x86-64-v4")
 _X86_AVX2 = re.compile(
     "haswell|core-avx2|broadwell|skylake|znver[1-3]|x86-64-v3|alderlake|raptorlake|meteorlake|arrowlake.*|lunarlake|"
@@ -93,7 +95,9 @@ def _has_arm_dot(target: Target) -> bool:
 
 def _x86(target: Target) -> VectorISA:
     flags = _flags_of(target)
-    if "avx512_vnni" in flags or _X86_VNNI.fullmatch(target.cpu) or "+avx512vnni" in target.features:
+    if {"avx512_vnni", "avx512_vpopcntdq"} <= flags or _X86_VPOPCNTDQ.fullmatch(target.cpu):
+        found = AVX512_VPOPCNTDQ
+    elif "avx512_vnni" in flags or _X86_VNNI.fullmatch(target.cpu) or "+avx512vnni" in target.features:
         found = AVX512_VNNI
     elif {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= flags or _X86_AVX512.fullmatch(target.cpu):
         found = AVX512
@@ -101,7 +105,9 @@ def _x86(target: Target) -> VectorISA:
         found = AVX2
     else:
         return SSE
-    if found is AVX512_VNNI and "-avx512vnni" in target.features:
+    if found is AVX512_VPOPCNTDQ and "-avx512vpopcntdq" in target.features:
+        found = AVX512_VNNI
+    if found in {AVX512_VPOPCNTDQ, AVX512_VNNI} and "-avx512vnni" in target.features:
         found = AVX512
     return AVX2 if "-avx512f" in target.features and found.lanes > AVX2.lanes else found
 

@@ -23,7 +23,8 @@ BATCHES = (1, 3)
 # Largest difference allowed of float32 results, by the largest magnitude of the output. The absolute part only spares
 # outputs that are all but zero.
 FP32_RELATIVE, FP32_ABSOLUTE = 1e-5, 1e-9
-# A value that lies between two quantization steps may be rounded to either, and the layers after it spread the step.
+# A value that lies between two quantization steps may be rounded to either, and one on a binary layer's threshold may
+# take either sign; the layers after it spread that.
 # How far they do differs from model to model, so it is measured on onnxruntime itself: how much its own result moves
 # with the order of its arithmetic, or with the last bits of the input. A library may be off by twice that.
 SPREAD_FACTOR = 2.0
@@ -38,15 +39,16 @@ def compare_with_onnxruntime(source: Artifact, library: Artifact, device: Device
     """Outputs of `library` on `device` against those of onnxruntime with its optimizations off, on seeded inputs.
 
     Batch 1 and 3 are compared where the batch is dynamic. Float32 outputs may differ by 1e-5 of their largest
-    magnitude; an output that is quantized last may differ by one of its steps, and those of a quantized model by twice
-    what onnxruntime's own result moves when the last bits of the input do, or its optimizations are on.
+    magnitude; an output that is quantized last may differ by one of its steps, and those of a quantized model or of a
+    binary network by twice what onnxruntime's own result moves when the last bits of the input do, or its optimizations
+    are on.
 
     Raises:
         CheckFailedError: an output has another shape or type.
         MissingError: the device is not there.
         EdgeMLError: a model cannot be loaded or run.
     """
-    steps = output_steps(source)
+    steps, jumps = output_steps(source), source.precision == "int8" or _has_binary_layers(source)
     sizes = BATCHES if any(_is_dynamic(spec) for spec in source.inputs) else (_fixed_batch(source),)
     found, runtime = [], get_runtime("onnxruntime")
     with (
@@ -57,7 +59,7 @@ def compare_with_onnxruntime(source: Artifact, library: Artifact, device: Device
             feeds = seeded_feeds(source.inputs, size)
             expected = reference.run(feeds)
             spread: dict[str, float] = {}
-            if source.precision == "int8":
+            if jumps:
                 others = [reference.run(_scaled(feeds, factor)) for factor in _LAST_BITS]
                 with closing(runtime.open(source, LOCAL, SessionOptions())) as optimized:
                     others.append(optimized.run(feeds))
@@ -180,6 +182,14 @@ def _difference(actual: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
     with np.errstate(invalid="ignore"):
         differences = np.where(same, 0.0, np.abs(one - two))
     return float(np.nan_to_num(differences, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def _has_binary_layers(source: Artifact) -> bool:
+    import onnx
+
+    from edgeml.ops.attach import called_operators
+
+    return bool(called_operators(onnx.load(source.path, load_external_data=False)))
 
 
 def _is_dynamic(spec: TensorSpec) -> bool:

@@ -6,6 +6,8 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from edgeml.compiler.binary_import import converters, inline_functions, without_trees
+
 if TYPE_CHECKING:
     import onnx
     import tvm
@@ -16,8 +18,8 @@ _WINDOWED = frozenset({"AveragePool", "Conv", "LpPool", "MaxPool"})
 def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     """The model as a Relax module whose function "main" takes the graph's inputs in order.
 
-    Model-local functions are inlined, automatic padding is written out where sizes are known, and batch normalization
-    is resolved into arithmetic. Dynamic axes stay dynamic.
+    Model-local functions are inlined, except those of edgeml's own operators. Automatic padding is written out where
+    sizes are known, and batch normalization is resolved into arithmetic. Dynamic axes stay dynamic.
 
     Raises:
         ValueError, NotImplementedError, tvm.error.TVMError: an operator that TVM cannot import.
@@ -25,11 +27,7 @@ def import_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     from tvm import relax, transform
     from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
 
-    if model.functions:
-        from onnx import inliner
-
-        model = inliner.inline_local_functions(model)
-    model = _with_explicit_padding(model)
+    model = _with_explicit_padding(without_trees(inline_functions(model)))
     _replace_converters(onnx_frontend)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the importer runs onnx's checker again and warns of what that finds
@@ -91,12 +89,8 @@ def _replace_converters(frontend: Any) -> None:
     if getattr(frontend, "_edgeml_converters", False):
         return
     original = frontend._get_convert_map
-    clip, total = _clip_converter(frontend), _sum_converter(frontend)
-
-    def converters() -> dict[str, Any]:
-        return {**original(), "Clip": clip, "Sum": total}
-
-    frontend._get_convert_map = converters
+    ours = {"Clip": _clip_converter(frontend), "Sum": _sum_converter(frontend), **converters(frontend)}
+    frontend._get_convert_map = lambda: {**original(), **ours}
     frontend._edgeml_converters = True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-OperatorPrecision = Literal["fp32", "int8"]
+OperatorPrecision = Literal["fp32", "int8", "binary"]
 
 GENERAL = "general"
 
@@ -18,7 +18,7 @@ class PlacedOperator:
         name: its node's name.
         operator: ONNX's name of what it does.
         kernel: the kernel that computes it; "general" where the general schedule does.
-        precision: the arithmetic of its multiplications.
+        precision: the arithmetic of its multiplications; "binary" counts differing bits.
         quantized: whether the file asks for 8-bit arithmetic: input and weights are dequantized right before it.
     """
 

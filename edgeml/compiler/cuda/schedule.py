@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeml.compiler.cuda.counting import counting_rule
+
 if TYPE_CHECKING:
     import tvm
 
@@ -27,7 +29,7 @@ def schedule_for_gpu(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModu
         transform.FoldConstant(),
         transform.FuseOps(),
         transform.FuseTIR(),
-        dlight.ApplyDefaultSchedule(*map(_skipping_failures, rules)),
+        dlight.ApplyDefaultSchedule(counting_rule(), *map(_skipping_failures, rules)),
     ]
     with target:
         return tvm.transform.Sequential(passes)(mod)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgeml.ops.domain import DOMAIN
+
 if TYPE_CHECKING:
     import onnx
 
@@ -81,6 +83,8 @@ def finding(node: onnx.NodeProto, reason: str) -> Finding:
 
 def way_round(node: onnx.NodeProto) -> str:
     """What can be done instead of compiling `node`."""
+    if node.domain == DOMAIN:
+        return f"store its weights in the file in the shape that the operator's definition gives, or {_ONNXRUNTIME}"
     if node.domain not in {"", "ai.onnx"}:
         return f"give {node.domain}.{node.op_type} a body as a model-local function of standard operators"
     return _WAYS.get(node.op_type, f"replace it by other operators when exporting, or {_ONNXRUNTIME}")
@@ -106,6 +110,8 @@ def _graphs(model: onnx.ModelProto) -> Iterator[tuple[list[onnx.NodeProto], _Sco
         graph = model.graph
     yield from _graph(graph)
     for function in model.functions:
+        if function.domain == DOMAIN:
+            continue  # these are kernels, not their bodies
         used = frozenset(name for node in function.node for name in node.input) | frozenset(function.output)
         yield list(function.node), _Scope({}, {}, _constants(function.node, ()), frozenset(), used)
 

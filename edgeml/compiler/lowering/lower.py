@@ -7,7 +7,9 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from edgeml.compiler import binary_operator
 from edgeml.compiler.isa import VectorISA
+from edgeml.compiler.lowering.binary_rule import binary_convolution
 from edgeml.compiler.lowering.concatenation_rule import concatenation
 from edgeml.compiler.lowering.convolution_rule import convolution
 from edgeml.compiler.lowering.dense_rule import dense
@@ -23,6 +25,7 @@ from edgeml.compiler.lowering.values import Values, image_shape
 
 # For each operator the rules that may take it, in the order they are asked. `elementwise` knows the rest.
 _RULES: dict[str, tuple[Rule, ...]] = {
+    binary_operator.NAME: (binary_convolution,),
     "nn.conv2d": (squeeze_excite, convolution),
     "matmul": (squeeze_excite, dense),
     "mean": (global_average,),
@@ -36,7 +39,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
-def lower_to_kernels(module: tvm.IRModule, isa: VectorISA) -> tuple[tvm.IRModule, dict[str, Group]]:
+def lower_to_kernels(module: tvm.IRModule, isa: VectorISA) -> tuple[tvm.IRModule, dict[Expr, Group]]:
     """The module with every operator that has a kernel replaced by a call of it.
 
     Args:
@@ -44,7 +47,7 @@ def lower_to_kernels(module: tvm.IRModule, isa: VectorISA) -> tuple[tvm.IRModule
         isa: the vector unit to write kernels for.
 
     Returns:
-        The new module, and by the name of each replaced variable the group that computes it now.
+        The new module, and for each replaced variable the group that computes it now.
     """
     function = module["main"]
     graph = Graph.of(function)
@@ -62,7 +65,7 @@ def lower_to_kernels(module: tvm.IRModule, isa: VectorISA) -> tuple[tvm.IRModule
     for name, other in module.functions.items():
         if name.name_hint != "main":
             lowered[name] = other
-    return lowered, {node.var.name: group for group in groups for node in group.nodes}
+    return lowered, {node.var: group for group in groups for node in group.nodes}
 
 
 def plan_groups(graph: Graph, isa: VectorISA) -> list[Group]:

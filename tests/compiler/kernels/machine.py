@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,3 +101,43 @@ def packed(values: Array, isa: VectorISA, seed: int = 0) -> Array:
 def channels_last(values: Array) -> Array:
     """(batch, channels, height, width) as (batch, height, width, channels)."""
     return np.ascontiguousarray(np.moveaxis(values, 1, -1))
+
+
+@dataclass(frozen=True)
+class Library:
+    """Many kernels compiled together, which takes less time than one by one.
+
+    Attributes:
+        kernels: in order.
+        module: TVM's module; its functions are "kernel0", "kernel1", ...
+    """
+
+    kernels: Sequence[Kernel]
+    module: Any
+
+    def run(self, index: int, *inputs: Array) -> Array:
+        """The only output of a kernel."""
+        import tvm
+
+        (output,) = self.kernels[index].outputs
+        shape = [len(inputs[0]) if axis is None else axis for axis in output.shape]
+        tensors = [
+            tvm.runtime.tensor(np.ascontiguousarray(each)) for each in (*inputs, np.full(shape, 99, output.dtype))
+        ]
+        self.module[f"kernel{index}"](*tensors)
+        found: Array = tensors[-1].numpy()
+        return found
+
+
+def build_many(kernels: Sequence[Kernel], target: Target) -> Library:
+    """The kernels as one module."""
+    import tvm
+
+    from edgeml.compiler.tvm_target import tvm_target
+
+    functions = {
+        f"kernel{index}": kernel.function.with_attr("global_symbol", f"kernel{index}")
+        for index, kernel in enumerate(kernels)
+    }
+    with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_storage_rewrite": True}):
+        return Library(kernels, tvm.compile(tvm.IRModule(functions), target=tvm_target(target)))
