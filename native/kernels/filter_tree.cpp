@@ -111,7 +111,9 @@ std::vector<std::int64_t> parents_first(const std::vector<std::int64_t>& parents
       ++first[static_cast<std::size_t>(parents[i]) + 1];
     }
   }
-  if (order.size() != 1) refuse("a tree has one root; " + std::to_string(order.size()) + " filters are their own parents");
+  if (order.size() != 1) {
+    refuse("a tree has one root; " + std::to_string(order.size()) + " filters are their own parents");
+  }
   for (std::size_t i = 0; i < filters; ++i) first[i + 1] += first[i];
   std::vector<std::size_t> next(first.begin(), first.end() - 1);
   for (std::size_t i = 0; i < filters; ++i) {

@@ -12,6 +12,7 @@ namespace edgeml {
 namespace {
 
 constexpr std::int64_t kMostPlaces = 32767;  // counts are 16 bits, with a sign
+constexpr std::size_t kMostBlocks = std::size_t{1} << 22;  // positions are 32 bits
 
 std::size_t size(std::int64_t value) { return static_cast<std::size_t>(value); }
 
@@ -39,13 +40,22 @@ struct TreeConvolution::Plan {
   std::size_t blocks;       // of kPlaneBits positions
   std::size_t phase_words;  // of one channel
   std::size_t phases;
-  struct Tap {
-    std::size_t phase, first;
+  std::vector<std::size_t> taps;  // where the bits of a tap begin among all of one channel
+  struct Line {
+    std::size_t place, phase;  // where a row of the image begins in a phase, and its first phase
   };
-  std::vector<Tap> taps;
+  std::vector<Line> lines;     // (height)
+  // Parts of rows in a block that are outputs.
+  struct Segment {
+    std::uint32_t position, length;  // position: in the block
+    std::size_t output;              // where it begins among the outputs of a channel
+  };
+  std::vector<Segment> segments;
+  std::vector<std::size_t> first_segment;  // (blocks + 1)
   // Positions at which taps fall on padding, whose signs are taken for +1: what to take off their counts again.
   struct Edge {
-    std::uint32_t position, pattern;
+    std::size_t position;  // among all
+    std::uint32_t pattern;
   };
   std::vector<Edge> edges;                 // by position
   std::vector<std::size_t> first_edge;     // (blocks + 1)
@@ -60,20 +70,43 @@ struct TreeConvolution::Plan {
     row = out_width + reach;
     phases = strides[0] * strides[1];
     blocks = (out_height * row + kPlaneBits - 1) / kPlaneBits;
+    if (blocks > kMostBlocks) throw std::invalid_argument("the image is too large for the tree kernel");
+    std::vector<std::size_t> phase_of;
     std::size_t furthest = 0;
     for (std::size_t y = 0; y < size(g.kernel[0]); ++y) {
       for (std::size_t x = 0; x < size(g.kernel[1]); ++x) {
         const std::size_t down = y * size(g.dilations[0]), right = x * size(g.dilations[1]);
-        taps.push_back({down % strides[0] * strides[1] + right % strides[1],
-                        down / strides[0] * row + right / strides[1]});
-        furthest = std::max(furthest, taps.back().first);
+        phase_of.push_back(down % strides[0] * strides[1] + right % strides[1]);
+        taps.push_back(down / strides[0] * row + right / strides[1]);
+        furthest = std::max(furthest, taps.back());
       }
     }
     phase_words = blocks * kPlaneWords + furthest / 64 + 2;
+    for (std::size_t t = 0; t < taps.size(); ++t) taps[t] += phase_of[t] * phase_words * 64;
+    for (std::size_t iy = 0; iy < height; ++iy) {
+      const std::size_t padded = iy + size(g.pads[0]);
+      lines.push_back({padded / strides[0] * row, padded % strides[0] * strides[1]});
+    }
+    find_segments();
     find_edges(g, tap_sums);
   }
 
  private:
+  void find_segments() {
+    for (std::size_t block = 0; block < blocks; ++block) {
+      first_segment.push_back(segments.size());
+      const std::size_t start = block * kPlaneBits, end = std::min(start + kPlaneBits, out_height * row);
+      for (std::size_t at = start, next = 0; at < end; at = next) {
+        const std::size_t oy = at / row, ox = at % row;
+        next = std::min((oy + 1) * row, end);
+        if (ox >= out_width) continue;
+        segments.push_back({static_cast<std::uint32_t>(at - start),
+                            static_cast<std::uint32_t>(std::min(out_width - ox, next - at)), oy * out_width + ox});
+      }
+    }
+    first_segment.push_back(segments.size());
+  }
+
   void find_edges(const ConvGeometry& g, const std::vector<std::int32_t>& tap_sums) {
     std::map<std::vector<bool>, std::uint32_t> known;
     std::vector<std::vector<bool>> all;
@@ -92,7 +125,7 @@ struct TreeConvolution::Plan {
         if (!any) continue;
         const auto found = known.emplace(outside, static_cast<std::uint32_t>(known.size()));
         if (found.second) all.push_back(std::move(outside));
-        edges.push_back({static_cast<std::uint32_t>(oy * row + ox), found.first->second});
+        edges.push_back({oy * row + ox, found.first->second});
       }
     }
     patterns = all.size();
@@ -148,7 +181,8 @@ TreeConvolution::TreeConvolution(const ConvGeometry& geometry, const std::uint8_
   }
   tap_sums_.assign(filters * taps_, 0);
   for (std::size_t m = 0; m < filters; ++m) {
-    for (std::size_t place = 0; place < places_; ++place) tap_sums_[m * taps_ + place % taps_] += bit(m, place) ? -1 : 1;
+    std::int32_t* const sums = tap_sums_.data() + m * taps_;
+    for (std::size_t place = 0; place < places_; ++place) sums[place % taps_] += bit(m, place) ? -1 : 1;
   }
 }
 
@@ -167,34 +201,32 @@ void TreeConvolution::run(const float* x, std::int64_t batch, std::int64_t heigh
   const Plan& p = *shared;
   const std::size_t channels = size(geometry_.channels), filters = size(geometry_.out_channels), images = size(batch);
   const std::size_t channel_words = p.phases * p.phase_words;
-  AlignedVector<std::uint64_t> signs(images * channels * channel_words);  // (batch, channel, phase, phase_words)
+  AlignedVector<std::uint64_t> signs(images * channels * channel_words, 0);  // (batch, channel, phase, phase_words)
 
-  const std::size_t strides[2] = {size(geometry_.strides[0]), size(geometry_.strides[1])};
-  const std::size_t top = size(geometry_.pads[0]), left = size(geometry_.pads[1]);
+  const std::size_t stride = size(geometry_.strides[1]), left = size(geometry_.pads[1]);
   auto pack = [&](std::size_t task) {
     const float threshold = threshold_[task % channels];
     std::uint64_t* const out = signs.data() + task * channel_words;
     for (std::size_t iy = 0; iy < p.height; ++iy) {
       const float* const line = x + (task * p.height + iy) * p.width;
-      const std::size_t phase_row = (iy + top) / strides[0], phase = (iy + top) % strides[0] * strides[1];
       const auto put = [&](std::size_t phase_column, std::size_t column, std::uint64_t bits, std::size_t count) {
         // What lies beyond the last tap of a row would run into the next.
         if (column >= p.row) return;
         if (count > p.row - column) bits &= (std::uint64_t{1} << (p.row - column)) - 1;
-        const std::size_t place = phase_row * p.row + column;
+        const std::size_t place = p.lines[iy].place + column;
         if (place / 64 + 1 >= p.phase_words) return;  // rows that no tap reaches
-        std::uint64_t* const word = out + (phase + phase_column) * p.phase_words + place / 64;
+        std::uint64_t* const word = out + (p.lines[iy].phase + phase_column) * p.phase_words + place / 64;
         word[0] |= bits << (place % 64);
         word[1] |= bits >> 1 >> (63 - place % 64);
       };
-      if (strides[1] == 1) {
+      if (stride == 1) {
         for (std::size_t ix = 0; ix < p.width; ix += 64) {
           const std::size_t count = std::min<std::size_t>(64, p.width - ix);
           put(0, ix + left, steps_.sign_bits(line + ix, count, threshold), count);
         }
       } else {
         for (std::size_t ix = 0; ix < p.width; ++ix) {
-          put((ix + left) % strides[1], (ix + left) / strides[1], line[ix] < threshold, 1);
+          put((ix + left) % stride, (ix + left) / stride, line[ix] < threshold, 1);
         }
       }
     }
@@ -208,34 +240,28 @@ void TreeConvolution::run(const float* x, std::int64_t batch, std::int64_t heigh
     std::uint64_t* const sums = places + place_words;
     for (std::size_t c = 0; c < channels; ++c) {
       const std::uint64_t* const channel = signs.data() + (image * channels + c) * channel_words;
-      for (std::size_t t = 0; t < taps_; ++t) {
-        steps_.cut_plane(channel + p.taps[t].phase * p.phase_words, block * kPlaneBits + p.taps[t].first,
-                         places + (c * taps_ + t) * kPlaneWords, places_);
-      }
+      steps_.cut_planes(channel, p.taps.data(), taps_, block * kPlaneBits, places + c * taps_ * kPlaneWords, places_);
     }
     std::fill(sums - kPlaneWords, sums, 0);
     steps_.add_up(filters_.data(), filters_.size(), lists_.data(), places, planes_, sums);
 
     std::int16_t counts[kPlaneBits + 32];
-    const std::size_t start = block * kPlaneBits;
-    const std::size_t end = std::min(start + kPlaneBits, p.out_height * p.row);
+    const Plan::Segment* const segments = p.segments.data();
+    const Plan::Edge* const first_edge = p.edges.data() + p.first_edge[block];
+    const Plan::Edge* const last_edge = p.edges.data() + p.first_edge[block + 1];
     for (const TreeFilter& filter : filters_) {
       const std::size_t m = filter.channel;
       steps_.to_counts(sums + m * planes_ * kPlaneWords, planes_, filter.excess, static_cast<std::int32_t>(places_),
                        counts);
-      for (std::size_t e = p.first_edge[block]; e < p.first_edge[block + 1]; ++e) {
-        counts[p.edges[e].position - start] = static_cast<std::int16_t>(
-            counts[p.edges[e].position - start] - p.corrections[m * p.patterns + p.edges[e].pattern]);
+      const std::int16_t* const corrections = p.corrections.data() + m * p.patterns;
+      for (const Plan::Edge* edge = first_edge; edge != last_edge; ++edge) {
+        std::int16_t& count = counts[edge->position % kPlaneBits];
+        count = static_cast<std::int16_t>(count - corrections[edge->pattern]);
       }
       float* const out = y + (image * filters + m) * p.out_height * p.out_width;
-      for (std::size_t at = start; at < end;) {
-        const std::size_t oy = at / p.row, ox = at % p.row;
-        const std::size_t next = std::min((oy + 1) * p.row, end);
-        if (ox < p.out_width) {
-          const std::size_t length = std::min(p.out_width - ox, next - at);
-          steps_.to_floats(counts + (at - start), length, scale_[m], bias_[m], out + oy * p.out_width + ox);
-        }
-        at = next;
+      for (std::size_t i = p.first_segment[block]; i < p.first_segment[block + 1]; ++i) {
+        steps_.to_floats(counts + segments[i].position, segments[i].length, scale_[m], bias_[m],
+                         out + segments[i].output);
       }
     }
   };

@@ -2,7 +2,7 @@
 // (Vo et al., "MST-compression", ICCV 2023).
 //
 // With m_j the number of products that are -1 for filter j, and D the places where its filter differs from that of its
-// parent i, m_j = m_i + 2 S - |D|, where S counts the places of D at which the input differs from filter j. S is counted
+// parent i, m_j = m_i + 2 S - |D|, where S counts the places of D at which the input differs from filter j. It does so
 // for 512 output positions at once: a place is a plane of 512 bits, a number is a stack of such planes.
 #pragma once
 
@@ -29,7 +29,7 @@ class TreeConvolution {
   TreeConvolution(const ConvGeometry& geometry, const std::uint8_t* weights, const std::int64_t* parents,
                   const float* threshold, const float* scale, const float* bias, Isa isa);
 
-  // As BinaryConvolution::run.
+  // As BinaryConvolution::run. Throws std::invalid_argument for an image of 2^31 positions or more.
   void run(const float* x, std::int64_t batch, std::int64_t height, std::int64_t width, float* y,
            const Parallel& parallel) const;
 

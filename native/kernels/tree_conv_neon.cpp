@@ -3,6 +3,6 @@
 
 namespace edgeml {
 
-const TreeSteps neon_tree_steps{sign_bits, cut_plane, add_up, to_counts, to_floats};
+const TreeSteps neon_tree_steps{sign_bits, cut_planes, add_up, to_counts, to_floats};
 
 }  // namespace edgeml

@@ -27,8 +27,9 @@ struct TreeFilter {
 struct TreeSteps {
   // Bit i of the result: x[i] < threshold; count is 64 at most.
   std::uint64_t (*sign_bits)(const float* x, std::size_t count, float threshold);
-  // One plane from bit `first` of `source` on, and behind `distance` planes its complement.
-  void (*cut_plane)(const std::uint64_t* source, std::size_t first, std::uint64_t* plane, std::size_t distance);
+  // A plane for each tap, from bit first + taps[t] of `source` on, and `distance` planes behind it its complement.
+  void (*cut_planes)(const std::uint64_t* source, const std::size_t* taps, std::size_t count, std::size_t first,
+                     std::uint64_t* planes, std::size_t distance);
   // The sums of all filters: sums (channels, planes, kPlaneWords).
   void (*add_up)(const TreeFilter* filters, std::size_t count, const std::uint32_t* lists, const std::uint64_t* places,
                  std::size_t planes, std::uint64_t* sums);

@@ -1,4 +1,4 @@
-// The inner steps of tree_conv_steps.h, written with vectors of 512 bits that the compiler splits as the processor asks.
+// The inner steps of tree_conv_steps.h, written with vectors of 512 bits that the compiler splits where it must.
 // Included by one file for each instruction set, compiled for it.
 #pragma once
 
@@ -26,7 +26,7 @@ EDGEML_INLINE const Plane& plane(const std::uint64_t* words) { return *reinterpr
 EDGEML_INLINE Plane& plane(std::uint64_t* words) { return *reinterpret_cast<Plane*>(words); }
 
 // sum becomes the low bit of sum + a + b; the result is the high one.
-EDGEML_INLINE Plane full_add(Plane& sum, Plane a, Plane b) {
+EDGEML_INLINE Plane full_add(Plane& sum, const Plane& a, const Plane& b) {
 #if defined(__AVX512F__)
   const auto s = reinterpret_cast<__m512i>(sum), p = reinterpret_cast<__m512i>(a), q = reinterpret_cast<__m512i>(b);
   sum = reinterpret_cast<Plane>(_mm512_ternarylogic_epi64(s, p, q, 0x96));
@@ -39,7 +39,7 @@ EDGEML_INLINE Plane full_add(Plane& sum, Plane a, Plane b) {
 #endif
 }
 
-EDGEML_INLINE Plane half_add(Plane& sum, Plane a) {
+EDGEML_INLINE Plane half_add(Plane& sum, const Plane& a) {
   const Plane high = sum & a;
   sum ^= a;
   return high;
@@ -48,7 +48,7 @@ EDGEML_INLINE Plane half_add(Plane& sum, Plane a) {
 // Adds kChunk planes to ones, twos and fours; the result is worth eight.
 EDGEML_INLINE Plane add_chunk(const std::uint64_t* places, const std::uint32_t* list, Plane& ones, Plane& twos,
                               Plane& fours) {
-  const auto at = [&](std::size_t i) { return plane(places + list[i] * kPlaneWords); };
+  const auto at = [&](std::size_t i) -> const Plane& { return plane(places + list[i] * kPlaneWords); };
   Plane a = full_add(ones, at(0), at(1));
   Plane b = full_add(ones, at(2), at(3));
   const Plane c = full_add(twos, a, b);
@@ -134,15 +134,18 @@ std::uint64_t sign_bits(const float* x, std::size_t count, float threshold) {
   return bits;
 }
 
-void cut_plane(const std::uint64_t* source, std::size_t first, std::uint64_t* out, std::size_t distance) {
+void cut_planes(const std::uint64_t* source, const std::size_t* taps, std::size_t count, std::size_t first,
+                std::uint64_t* out, std::size_t distance) {
   typedef std::uint64_t Loose __attribute__((vector_size(64), aligned(8), may_alias));
-  const std::uint64_t* const words = source + first / 64;
-  const std::uint64_t shift = first % 64;
-  const Plane low = *reinterpret_cast<const Loose*>(words), high = *reinterpret_cast<const Loose*>(words + 1);
-  // In two steps, since a shift by 64 is not defined.
-  const Plane cut = (low >> shift) | ((high << 1) << (63 - shift));
-  plane(out) = cut;
-  plane(out + distance * kPlaneWords) = ~cut;
+  for (std::size_t t = 0; t < count; ++t) {
+    const std::uint64_t* const words = source + (first + taps[t]) / 64;
+    const std::uint64_t shift = (first + taps[t]) % 64;
+    const Plane low = *reinterpret_cast<const Loose*>(words), high = *reinterpret_cast<const Loose*>(words + 1);
+    // In two steps, since a shift by 64 is not defined.
+    const Plane cut = (low >> shift) | ((high << 1) << (63 - shift));
+    plane(out + t * kPlaneWords) = cut;
+    plane(out + (distance + t) * kPlaneWords) = ~cut;
+  }
 }
 
 #if defined(__AVX512BW__)
@@ -151,15 +154,24 @@ void to_counts(const std::uint64_t* sum, std::size_t planes, std::int32_t excess
   const __m512i most = _mm512_set1_epi16(static_cast<std::int16_t>((1U << planes) - 1U));
   const __m512i start = _mm512_set1_epi16(static_cast<std::int16_t>(-excess));
   const __m512i all = _mm512_set1_epi16(static_cast<std::int16_t>(places));
-  const auto* const masks = reinterpret_cast<const __mmask32 __attribute__((may_alias))*>(sum);
-  for (std::size_t i = 0; i < kPlaneBits / 32; ++i) {
-    __m512i value = start;
-    for (std::size_t b = 0; b < planes; ++b) {
-      const __m512i worth = _mm512_set1_epi16(static_cast<std::int16_t>(1U << b));
-      value = _mm512_mask_add_epi16(value, masks[b * kPlaneWords * 2 + i], value, worth);
+  const auto store = [&](std::int16_t* out, __m256i low, __m256i high) {
+    const __m512i sums = _mm512_or_si512(_mm512_cvtepu8_epi16(low), _mm512_slli_epi16(_mm512_cvtepu8_epi16(high), 8));
+    const __m512i value = _mm512_and_si512(_mm512_add_epi16(sums, start), most);
+    _mm512_storeu_si512(out, _mm512_sub_epi16(all, _mm512_add_epi16(value, value)));
+  };
+  for (std::size_t i = 0; i < kPlaneBits / 64; ++i) {
+    __m512i low = _mm512_setzero_si512(), high = low, worth = _mm512_set1_epi8(1);
+    for (std::size_t b = 0; b < planes && b < 8; ++b) {
+      low = _mm512_mask_add_epi8(low, sum[b * kPlaneWords + i], low, worth);
+      worth = _mm512_add_epi8(worth, worth);
     }
-    value = _mm512_and_si512(value, most);
-    _mm512_storeu_si512(counts + i * 32, _mm512_sub_epi16(all, _mm512_add_epi16(value, value)));
+    worth = _mm512_set1_epi8(1);
+    for (std::size_t b = 8; b < planes; ++b) {
+      high = _mm512_mask_add_epi8(high, sum[b * kPlaneWords + i], high, worth);
+      worth = _mm512_add_epi8(worth, worth);
+    }
+    store(counts + i * 64, _mm512_castsi512_si256(low), _mm512_castsi512_si256(high));
+    store(counts + i * 64 + 32, _mm512_extracti64x4_epi64(low, 1), _mm512_extracti64x4_epi64(high, 1));
   }
 }
 #else

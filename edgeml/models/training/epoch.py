@@ -73,6 +73,7 @@ def train_epoch(
     from torch.nn import functional
 
     from edgeml.models.binary.layers import clip_latent_weights
+    from edgeml.models.binary.mst_loss import TreeLoss
 
     generator = torch.Generator().manual_seed(epoch_seed(seed, state.epoch))
     torch.manual_seed(epoch_seed(seed, state.epoch))  # dropout draws from torch's own generator
@@ -80,12 +81,15 @@ def train_epoch(
     order = torch.randperm(len(batches), generator=generator)[: len(batches) // size * size]
     total = torch.zeros((), device=form.device)
     enter_stage(state, recipe)
+    trees = TreeLoss(state.module) if recipe.tree_weight else None
     state.module.train()
     for pixels, labels in batches.serve(order, size):
         inputs = form.normalize(augment(pixels, recipe.augmentation, generator))
         with torch.autocast(form.device.type, torch.bfloat16, enabled=uses_bfloat16(form.device)):
             logits = state.module(inputs)
         loss = functional.cross_entropy(logits.float(), labels.to(form.device), label_smoothing=recipe.label_smoothing)
+        if trees is not None:
+            loss = loss + recipe.tree_weight * trees()
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()

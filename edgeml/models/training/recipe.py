@@ -52,6 +52,8 @@ class Recipe:
             unlearning random logits.
         real_weight_epochs: first stage of training a binary network: epochs in which its weights stay real while its
             inputs are signs already (Martinez et al., ICLR 2020). No effect on other networks.
+        tree_weight: of the loss that makes the filters of a binary layer alike (`edgeml.models.binary.mst_loss`), so
+            that trees of differences store them in fewer bits. No effect on other networks.
         augmentation: how training images are varied.
     """
 
@@ -73,6 +75,7 @@ class Recipe:
     label_smoothing: float
     zero_classifier: bool
     real_weight_epochs: int = 0
+    tree_weight: float = 0.0
     augmentation: Augmentation
 
     @property
