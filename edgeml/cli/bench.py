@@ -64,11 +64,13 @@ def command(
     """Measure latency and accuracy of model files on a device.
 
     Every file runs in processes of its own and their samples are taken in turn. The same file may be given twice to see
-    whether the machine is quiet enough to tell files apart.
+    whether the machine is quiet enough to tell files apart. The int8 peer that a binary network's manifest names is
+    measured beside it.
     """
     from edgeml.core.device import Device
     from edgeml.edge_bench.bench import bench
     from edgeml.edge_bench.measure import BenchSettings
+    from edgeml.edge_bench.peers import with_peers
     from edgeml.edge_bench.results import to_json, write_results
     from edgeml.runtime.onnx_file import open_artifact
 
@@ -77,8 +79,9 @@ def command(
     target = Device.parse(device)
     settings = BenchSettings(seconds=seconds, launches=launches, samples=samples, batch=batch, seed=seed)
     _check_writable(output, report)
-    opened = [open_artifact(path) for path in artifacts]
+    opened, peer_remarks = with_peers([open_artifact(path) for path in artifacts], runtime=runtime)
     labelled, remarks = ([None] * len(opened), []) if data is None else _samples(opened, data, limit)
+    remarks = [*peer_remarks, *remarks]
     for remark in remarks:
         note(f"edgeml: warning: {remark}")
     with _progress() as progress:

@@ -12,7 +12,8 @@ from edgeml.cli.source_options import source_options
 
 if TYPE_CHECKING:
     from edgeml.core.parity import ParityReport
-    from edgeml.export.export import ExportPrecision, ExportResult
+    from edgeml.export.compress_binary import CompressionReport
+    from edgeml.export.export import CompressBinary, ExportPrecision, ExportResult
 
 
 @click.command("export")
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 @click.option("--opset", type=int, help="ONNX operator set, 18 to 23.  [default: 20]")
 @click.option("--static-batch", is_flag=True, help="Fix the batch to 1.")
 @click.option("--inline-functions", is_flag=True, help="Replace model-local functions by their bodies.")
+@click.option(
+    "--compress-binary",
+    type=click.Choice(["none", "mst"]),
+    default="none",
+    show_default=True,
+    help="Store the weights of binary layers as trees of differences, where that takes less room.",
+)
+@click.option(
+    "--int8-peer",
+    type=click.Path(path_type=Path),
+    help="The int8 network beside the output that a binary one is to be judged against.",
+)
 @json_option
 def command(
     source: str,
@@ -44,6 +57,8 @@ def command(
     opset: int | None,
     static_batch: bool,
     inline_functions: bool,
+    compress_binary: str,
+    int8_peer: Path | None,
     as_json: bool,
 ) -> None:
     """Export a network to ONNX, quantize it, and prove it equal to its source.
@@ -66,6 +81,8 @@ def command(
         "precision": cast("ExportPrecision", precision),
         "inline_functions": inline_functions,
         "max_accuracy_drop": max_accuracy_drop,
+        "compress_binary": cast("CompressBinary", compress_binary),
+        "int8_peer": int8_peer,
     }
     if is_onnx_source(source):
         given = {
@@ -125,6 +142,11 @@ def _print(result: ExportResult) -> None:
         ("sha256", artifact.sha256),
         *parity_rows(result.parity),
     ]
+    if artifact.binary is not None:
+        rows.append(("binary layers", str(artifact.binary)))
+        rows.append(("int8 peer", "none named: edgeml bench cannot tell whether it pays (--int8-peer FILE)"))
+    if artifact.int8_peer is not None:
+        rows[-1] = ("int8 peer", f"{artifact.int8_peer.file}, which edgeml bench measures beside it")
     if result.float_nodes:
         share = sum(node.share_of_macs for node in result.float_nodes)
         rows.append(
@@ -133,7 +155,23 @@ def _print(result: ExportResult) -> None:
                 f"{len(result.float_nodes)} with {share:.0%} of the multiply-accumulates (--json lists them)",
             )
         )
+    if result.compression is not None:
+        rows += _compression_rows(result.compression)
     print_rows(rows)
+
+
+def _compression_rows(report: CompressionReport) -> list[tuple[str, str]]:
+    """What the trees save; whether they also save time is another question, which `edgeml bench` answers."""
+    trees = sum(layer.compressed for layer in report.layers)
+    rows = [
+        ("trees", f"{trees} of {len(report.layers)} binary convolutions; {report.mean_edge:.1%} of bits differ"),
+        ("binary weights", f"{report.bits_before} bits before, {report.bits_after} after"),
+    ]
+    if report.bit_operations_before is not None and report.bit_operations_after is not None:
+        rows.append(
+            ("bit-operations", f"{report.bit_operations_before:.3e} before, {report.bit_operations_after:.3e} after")
+        )
+    return [*rows, ("tree depth", f"{report.depth} at most")]
 
 
 def parity_rows(report: ParityReport) -> list[tuple[str, str]]:
@@ -147,10 +185,22 @@ def parity_rows(report: ParityReport) -> list[tuple[str, str]]:
         )
         for entry in report.outputs
     ]
+    for signs in report.binary:
+        text = (
+            f"{'agrees' if signs.passed else 'DIFFERS'} at {signs.layers} binary layers with their signs held: largest "
+            f"difference {'not finite' if signs.max_abs_difference is None else f'{signs.max_abs_difference:.2e}'} at "
+            f"{signs.worst_layer}, allowed {signs.tolerance:.2e}; with nothing held {signs.flipped_signs:.4%} of the "
+            "signs differ"
+        )
+        if signs.agreement is not None:
+            text += f", same top-1 class {signs.agreement:.0%}"
+        rows.append((f"batch {signs.batch}", text))
     for data in report.data:
         text = f"{'agrees' if data.passed else 'DIFFERS'}: same top-1 class {data.agreement:.2%}"
         if data.sqnr_db is not None:
             text += f", logits {data.sqnr_db:.1f} dB"
+        if data.held_sqnr_db is not None:
+            text += f", with all signs held {data.held_sqnr_db:.1f} dB or better"
         if data.accuracy is not None and data.reference_accuracy is not None:
             text += f", accuracy {data.accuracy:.2%} of {data.reference_accuracy:.2%}"
         rows.append((data.data, text))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from edgeml.core.atomic import atomic_write_text
+from edgeml.core.binary_storage import BinaryStorage, Int8Peer
 from edgeml.core.errors import CheckFailedError, EdgeMLError, UsageError
 from edgeml.core.json_values import choice, items, mapping, pairs, record, string
 from edgeml.core.preprocessing import Preprocessing
@@ -39,9 +40,11 @@ _MANIFEST_KEYS = (
     "preprocessing",
     "classes",
     "schedule",
+    "binary",
+    "int8_peer",
 )
 # Keys that manifests of earlier releases lack, with what their absence means.
-_LATER_KEYS: dict[str, Any] = {"schedule": None}
+_LATER_KEYS: dict[str, Any] = {"schedule": None, "binary": None, "int8_peer": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class Artifact:
         classes: class names in logit order, where known.
         schedule: where a compiled file's loops come from: this project's own kernels, a tuner's search, or TVM's rules
             for GPUs; None for a portable file.
+        binary: what its binary layers take; None where it has none (or is of another origin, and nobody looked).
+        int8_peer: the int8 network that a binary one is measured against, where one was named.
     """
 
     path: Path
@@ -78,6 +83,8 @@ class Artifact:
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
     schedule: Schedule | None = None
+    binary: BinaryStorage | None = None
+    int8_peer: Int8Peer | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -110,6 +117,8 @@ class Artifact:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_json(),
             "classes": list(self.classes),
             "schedule": self.schedule,
+            "binary": None if self.binary is None else self.binary.to_json(),
+            "int8_peer": None if self.int8_peer is None else self.int8_peer.to_json(),
         }
 
     @classmethod
@@ -127,7 +136,7 @@ class Artifact:
         if Path(name).name != name or name in {"", ".", ".."} or "\\" in name or "\0" in name:
             raise UsageError(f"the manifest names the file {name!r:.80}; it must be a plain name in its own directory")
         target, parent, preprocessing = values["target"], values["parent_sha256"], values["preprocessing"]
-        schedule = values["schedule"]
+        schedule, binary, int8_peer = values["schedule"], values["binary"], values["int8_peer"]
         return cls(
             path=directory / name,
             format=cast("Format", choice("format", values["format"], get_args(Format))),
@@ -142,6 +151,8 @@ class Artifact:
             preprocessing=None if preprocessing is None else Preprocessing.from_json(preprocessing),
             classes=tuple(string("a class name", each) for each in items("classes", values["classes"])),
             schedule=None if schedule is None else cast("Schedule", choice("schedule", schedule, get_args(Schedule))),
+            binary=None if binary is None else BinaryStorage.from_json(binary),
+            int8_peer=None if int8_peer is None else Int8Peer.from_json(int8_peer),
         )
 
     def save_manifest(self) -> None:

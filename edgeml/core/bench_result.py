@@ -54,7 +54,23 @@ class Launch:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One model file measured under one configuration."""
+    """One model file measured under one configuration.
+
+    Attributes:
+        artifact: path of the model file.
+        model: the source it was made from.
+        precision: arithmetic of what is not binary.
+        runtime: what executed it.
+        device: where.
+        threads: threads inside one operator.
+        batch: samples in one run.
+        size_bytes: size of the model file.
+        sha256: the file's digest.
+        launches: raw samples, one entry a process.
+        accuracy: None where no data was given.
+        binary: whether it has binary layers.
+        int8_peer: digest of the int8 network that a binary one is to be judged against, where its manifest names one.
+    """
 
     artifact: str
     model: str
@@ -67,6 +83,8 @@ class Contender:
     sha256: str
     launches: tuple[Launch, ...]
     accuracy: Accuracy | None
+    binary: bool = False
+    int8_peer: str | None = None
 
     @property
     def latency_ms(self) -> tuple[float, ...]:

@@ -103,6 +103,34 @@ class OutputComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BinaryComparison:
+    """What a file computes before each binarization, on one batch of generated inputs, with all signs held.
+
+    The reference's signs are given to every binary layer of the file, since sign() turns a difference in the last
+    digit into another network. The figures of the network with nothing held stand beside it; they are not judged.
+
+    Attributes:
+        batch: number of samples.
+        layers: how many binarizations were held.
+        worst_layer: the binary layer whose input differs most, for its tolerance.
+        max_abs_difference: largest absolute difference there; None where a value is not finite.
+        tolerance: the largest difference that passes there.
+        flipped_signs: share of the binary layers' input signs that differ from the reference's with nothing held.
+        agreement: share of samples with the same top-1 class with nothing held; None where the outputs are no logits.
+        passed: whether every layer's input is within its tolerance.
+    """
+
+    batch: int
+    layers: int
+    worst_layer: str
+    max_abs_difference: float | None
+    tolerance: float
+    flipped_signs: float
+    agreement: float | None
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataComparison:
     """Logits of file and reference on real samples.
 
@@ -115,6 +143,8 @@ class DataComparison:
         reference_accuracy: that of the reference.
         bound: the rule that was applied, in words.
         passed: whether it holds.
+        held_sqnr_db: the lowest such ratio of the logits and of the binary layers' inputs, with all signs held; None
+            where infinite, or where the network has no binary layers.
     """
 
     data: str
@@ -125,6 +155,7 @@ class DataComparison:
     reference_accuracy: float | None
     bound: str
     passed: bool
+    held_sqnr_db: float | None = None
 
     @property
     def accuracy_drop(self) -> float | None:
@@ -140,20 +171,22 @@ class ParityReport:
 
     Attributes:
         reference: what the file was compared with.
-        outputs: one entry a batch size of generated inputs.
+        outputs: one entry a batch size of generated inputs; of a binary network with its signs held.
         data: one entry a data set.
         first_difference: the layer to blame, where the comparison failed and it could be found.
+        binary: of a binary network, one entry a batch size: what its layers binarize.
     """
 
     reference: str
     outputs: tuple[OutputComparison, ...] = ()
     data: tuple[DataComparison, ...] = ()
     first_difference: LayerDifference | None = None
+    binary: tuple[BinaryComparison, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every comparison passed."""
-        return all(entry.passed for entry in self.outputs) and all(entry.passed for entry in self.data)
+        return all(all(entry.passed for entry in entries) for entries in (self.outputs, self.binary, self.data))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -168,6 +201,7 @@ class ParityReport:
             outputs=tuple(OutputComparison(**entry) for entry in value["outputs"]),
             data=tuple(DataComparison(**entry) for entry in value["data"]),
             first_difference=None if layer is None else _layer(layer),
+            binary=tuple(BinaryComparison(**entry) for entry in value.get("binary", ())),
         )
 
 

@@ -50,7 +50,8 @@ def bench(
 
     Returns:
         The raw samples and what follows from them. Contenders are in the order of `artifacts`, each with every thread
-        count; each is compared with its baseline: the fp32 file of the same model and settings, else the first one.
+        count; each is compared with its baseline: a binary network's int8 peer, the fp32 file of the same model and
+        settings, else the first one.
 
     Raises:
         UsageError: options or files do not fit together.
@@ -163,6 +164,8 @@ def _contender(
         sha256=entry.artifact.sha256,
         launches=measurement.launches[index],
         accuracy=accuracy,
+        binary=entry.artifact.binary is not None,
+        int8_peer=None if entry.artifact.int8_peer is None else entry.artifact.int8_peer.sha256,
     )
 
 

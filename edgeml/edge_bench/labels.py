@@ -20,7 +20,7 @@ def contender_labels(contenders: Sequence[Contender], runs: Sequence[int] | None
         Distinct labels such as "int8", "tinynet-e int8" or "fp32, 2 threads". Contenders that are alike in all that
         was chosen (a file measured against itself) are numbered.
     """
-    labels = [contender.precision for contender in contenders]
+    labels = [_kind(contender) for contender in contenders]
     if _differ([contender.model for contender in contenders]):
         labels = [f"{contender.model} {label}" for contender, label in zip(contenders, labels, strict=True)]
     columns: list[list[str]] = [
@@ -36,6 +36,13 @@ def contender_labels(contenders: Sequence[Contender], runs: Sequence[int] | None
         labels = _told_apart(labels, [f"run {run}" for run in runs])
     names = [PurePath(contender.artifact).name for contender in contenders]
     return tuple(_numbered(_told_apart(labels, names)))
+
+
+def _kind(contender: Contender) -> str:
+    """Its precision; of a binary network that of the layers which are not, where it is not the usual one."""
+    if not contender.binary:
+        return contender.precision
+    return "binary" if contender.precision == "fp32" else f"binary and {contender.precision}"
 
 
 def _differ(values: Sequence[str]) -> bool:

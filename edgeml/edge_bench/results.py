@@ -14,12 +14,13 @@ from edgeml.core.bench_result import Accuracy, BenchResult, Comparison, Contende
 from edgeml.core.errors import UsageError
 from edgeml.core.host import HostInfo
 from edgeml.core.json_values import choice, integer, items, mapping, number, record, string
+from edgeml.edge_bench.pay_off import pay_offs
 from edgeml.edge_bench.statistics import Estimate, summarize
 
 SCHEMA_VERSION = 1
 FILE_LIMIT_BYTES = 256 << 20
 
-_RESULT_KEYS = ("schema_version", "contenders", "comparisons", "host", "warnings")
+_RESULT_KEYS = ("schema_version", "contenders", "comparisons", "pay_off", "host", "warnings")
 _CONTENDER_KEYS = (
     "artifact",
     "model",
@@ -34,8 +35,12 @@ _CONTENDER_KEYS = (
     "sha256",
     "load_ms",
     "peak_memory_bytes",
+    "binary",
+    "int8_peer",
     "launches",
 )
+# Keys that results of earlier releases lack, with what their absence means.
+_LATER_KEYS: dict[str, Any] = {"binary": False, "int8_peer": None}
 _LAUNCH_KEYS = ("latency_ms", "block", "warmup", "stable", "load_ms", "peak_memory_bytes")
 _ACCURACY_KEYS = ("metric", "value", "ci95", "data", "samples", "correct")
 _COMPARISON_KEYS = ("a", "b", "ratio", "ci95", "verdict", "accuracy_difference", "accuracy_ci95")
@@ -53,6 +58,7 @@ def to_json(result: BenchResult, raw: bool = True) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "contenders": [_contender_json(contender, raw) for contender in result.contenders],
         "comparisons": [_comparison_json(comparison) for comparison in result.comparisons],
+        "pay_off": [pay_off.to_json() for pay_off in pay_offs(result)],
         "host": json.loads(json.dumps(result.host.to_json())),  # tuples become lists
         "warnings": list(result.warnings),
     }
@@ -67,7 +73,7 @@ def from_json(value: object) -> BenchResult:
     version = mapping("the results", value).get("schema_version")
     if version != SCHEMA_VERSION:
         raise UsageError(f"the results' schema_version is {version!r:.80}; this edgeml reads {SCHEMA_VERSION}")
-    values = record("the results", value, _RESULT_KEYS)
+    values = record("the results", {"pay_off": []} | mapping("the results", value), _RESULT_KEYS)
     contenders = tuple(_contender(each) for each in items("contenders", values["contenders"]))
     comparisons = tuple(_comparison(each, len(contenders)) for each in items("comparisons", values["comparisons"]))
     return BenchResult(
@@ -124,6 +130,8 @@ def _contender_json(contender: Contender, raw: bool) -> dict[str, Any]:
         "sha256": contender.sha256,
         "load_ms": statistics.median(launch.load_ms for launch in contender.launches),
         "peak_memory_bytes": max(launch.peak_memory_bytes for launch in contender.launches),
+        "binary": contender.binary,
+        "int8_peer": contender.int8_peer,
     }
     if raw:
         value["launches"] = [_launch_json(launch) for launch in contender.launches]
@@ -176,7 +184,7 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
 def _contender(value: object) -> Contender:
     if "launches" not in mapping("a contender", value):
         raise UsageError("a contender lacks launches: these results were written without raw samples")
-    values = record("a contender", value, _CONTENDER_KEYS)
+    values = record("a contender", _LATER_KEYS | mapping("a contender", value), _CONTENDER_KEYS)
     launches = tuple(_launch(each) for each in items("launches", values["launches"]))
     if not launches:
         raise UsageError("a contender has no launches")
@@ -192,6 +200,8 @@ def _contender(value: object) -> Contender:
         sha256=string("sha256", values["sha256"]),
         launches=launches,
         accuracy=None if values["accuracy"] is None else _accuracy(values["accuracy"]),
+        binary=_flag("binary", values["binary"]),
+        int8_peer=None if values["int8_peer"] is None else string("int8_peer", values["int8_peer"]),
     )
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeml.core.bench_result import BenchResult, Comparison, Contender
+from edgeml.edge_bench.comparisons import comparison_between
 from edgeml.edge_bench.labels import contender_labels
+from edgeml.edge_bench.pay_off import pay_offs, peer_index
+from edgeml.edge_bench.verdict_words import accuracy_clause, no_speed, points, speed
 
-Outcome = Literal["baseline", "pays", "does not pay", "trade", "no difference shown", "not compared"]
+Outcome = Literal["baseline", "pays", "does not pay", "trade", "no difference shown", "not compared", "not shown"]
 
 ACCURACY_TOLERANCE_POINTS = 0.5
 _SIZE_RATIO_WORTH_TELLING = 1.1
@@ -49,7 +52,8 @@ def verdicts(
 
     A contender pays where it is faster than its baseline with an interval that excludes 1, and its accuracy is at most
     `tolerance_points` lower (or was not measured, which the sentence then says). Where two different networks are
-    compared, speed against accuracy is called a trade instead of a failure: both may have their place.
+    compared, speed against accuracy is called a trade instead of a failure: both may have their place. A binary network
+    is judged by `edgeml.edge_bench.pay_off` where its int8 peer is in the run.
 
     Args:
         result: the run.
@@ -61,52 +65,24 @@ def verdicts(
 
 
 def baseline_index(contenders: Sequence[Contender], index: int) -> int:
-    """The contender that `index` is judged against: fp32 of the same configuration, else the first of the run."""
+    """The contender that `index` is judged against.
+
+    A binary network's int8 peer; fp32 of the same configuration for any other; else the first of the run that is not
+    binary, if there is one.
+    """
     contender = contenders[index]
+    peer = peer_index(contenders, index)
+    if peer is not None:
+        return peer
     if contender.precision != "fp32":
         for other, candidate in enumerate(contenders):
             if candidate.precision == "fp32" and _configuration(candidate) == _configuration(contender):
                 return other
-    return 0
+    return next((other for other, candidate in enumerate(contenders) if not candidate.binary), 0)
 
 
 def _configuration(contender: Contender) -> tuple[str | int, ...]:
     return (contender.model, contender.runtime, contender.device, contender.threads, contender.batch)
-
-
-def comparison_between(result: BenchResult, a: int, b: int) -> Comparison | None:
-    """The run's comparison of contender `a` against `b`, turned round where it was made the other way."""
-    for comparison in result.comparisons:
-        if (comparison.a, comparison.b) == (a, b):
-            return comparison
-        if (comparison.a, comparison.b) == (b, a):
-            return _turned(comparison)
-    return None
-
-
-def _turned(comparison: Comparison) -> Comparison:
-    low, high = comparison.ci95
-    difference, interval = comparison.accuracy_difference, comparison.accuracy_ci95
-    match comparison.verdict:
-        case "faster":
-            verdict: Literal["faster", "slower", "no difference shown"] = "slower"
-        case "slower":
-            verdict = "faster"
-        case _:
-            verdict = "no difference shown"
-    return Comparison(
-        a=comparison.b,
-        b=comparison.a,
-        ratio=_inverse(comparison.ratio),
-        ci95=(_inverse(high), _inverse(low)),
-        verdict=verdict,
-        accuracy_difference=None if difference is None else -difference,
-        accuracy_ci95=None if interval is None else (-interval[1], -interval[0]),
-    )
-
-
-def _inverse(ratio: float) -> float:
-    return 1 / ratio if ratio > 0 else float("inf")
 
 
 def _judge(result: BenchResult, index: int, names: Sequence[str], tolerance_points: float) -> ContenderVerdict:
@@ -129,8 +105,16 @@ def _judge(result: BenchResult, index: int, names: Sequence[str], tolerance_poin
             sentence=f"{names[index]} was not compared with {names[baseline]} in this run",
             notes=_noise_notes(result, index),
         )
-    same_model = contenders[index].model == contenders[baseline].model
-    outcome, sentence = _sentence(comparison, names[index], names[baseline], tolerance_points, same_model=same_model)
+    if peer_index(contenders, index) == baseline:
+        (paid,) = (each for each in pay_offs(result, labels=names) if each.contender == index)
+        assert paid.outcome != "unknown"
+        outcome: Outcome = paid.outcome
+        sentence = paid.sentence
+    else:
+        same_model = contenders[index].model == contenders[baseline].model
+        outcome, sentence = _sentence(
+            comparison, names[index], names[baseline], tolerance_points, same_model=same_model
+        )
     return ContenderVerdict(
         contender=index,
         baseline=baseline,
@@ -147,62 +131,25 @@ def _judge(result: BenchResult, index: int, names: Sequence[str], tolerance_poin
 def _sentence(
     comparison: Comparison, name: str, baseline: str, tolerance_points: float, *, same_model: bool
 ) -> tuple[Outcome, str]:
-    points = _points(comparison.accuracy_difference)
-    at = _accuracy_clause(comparison, tolerance_points)
-    low, high = comparison.ci95
-    loses_too_much = points is not None and points < -tolerance_points
-    if comparison.verdict == "faster" and low > 1:
-        opening = f"{name} is {_times(comparison.ratio, low, high)} faster than {baseline}{at}"
-        if not loses_too_much:
-            return "pays", f"{opening}: it pays" + (" if its accuracy holds" if points is None else "")
+    lost = points(comparison.accuracy_difference)
+    at = accuracy_clause(comparison, tolerance_points)
+    told = speed(comparison, name, baseline)
+    if told is None:
+        return "no difference shown", f"{no_speed(comparison, name, baseline)}{at}"
+    opening = f"{told}{at}"
+    if comparison.verdict == "faster":
+        if lost is None or lost >= -tolerance_points:
+            return "pays", f"{opening}: it pays" + (" if its accuracy holds" if lost is None else "")
         if not same_model:
             return "trade", f"{opening}: it trades accuracy for speed"
         return "does not pay", f"{opening}, more than the {tolerance_points:g} points allowed: it does not pay"
-    if comparison.verdict == "slower" and high < 1:
-        slowdown = _times(_inverse(comparison.ratio), _inverse(high), _inverse(low))
-        opening = f"{name} is {slowdown} slower than {baseline}{at}"
-        if points is not None and points > 0 and _excludes_zero(comparison.accuracy_ci95) and not same_model:
-            return "trade", f"{opening}: it trades speed for accuracy"
-        return "does not pay", f"{opening}: it does not pay"
-    ratio = f"ratio {comparison.ratio:.2f} [{low:.2f}, {high:.2f}]"
-    return "no difference shown", f"{name}: no difference in latency from {baseline} shown ({ratio}){at}"
-
-
-def _points(difference: float | None) -> float | None:
-    """A difference of shares in percentage points; rounded so that 0.005 is half a point and not a hair more."""
-    return None if difference is None else round(100 * difference, 9)
+    if lost is not None and lost > 0 and _excludes_zero(comparison.accuracy_ci95) and not same_model:
+        return "trade", f"{opening}: it trades speed for accuracy"
+    return "does not pay", f"{opening}: it does not pay"
 
 
 def _excludes_zero(interval: tuple[float, float] | None) -> bool:
     return interval is not None and (interval[0] > 0 or interval[1] < 0)
-
-
-def _times(ratio: float, low: float, high: float) -> str:
-    """A ratio above 1 with its interval, with as many digits as keep the interval visibly clear of 1."""
-    digits = 1
-    while float(f"{low:.{digits}f}") <= 1 or (digits < 2 and f"{low:.{digits}f}" == f"{high:.{digits}f}"):
-        digits += 1
-    return f"{ratio:.{digits}f}x [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _accuracy_clause(comparison: Comparison, tolerance_points: float) -> str:
-    points = _points(comparison.accuracy_difference)
-    if points is None:
-        return ", accuracy not measured"
-    digits = 1
-    # A loss just beyond the tolerance must not be printed as if it were the tolerance (and the other way round).
-    while digits < 6 and (float(f"{points:.{digits}f}") < -tolerance_points) != (points < -tolerance_points):
-        digits += 1
-    clause = f" at {_signed(points, digits)} points"
-    if comparison.accuracy_ci95 is not None:
-        low, high = (100 * bound for bound in comparison.accuracy_ci95)
-        clause += f" [{_signed(low, digits)}, {_signed(high, digits)}]"
-    return clause
-
-
-def _signed(value: float, digits: int) -> str:
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text
 
 
 def _size_notes(contender: Contender, baseline: Contender) -> tuple[str, ...]:

@@ -14,17 +14,18 @@ from edgeml.core.errors import CheckFailedError
 from edgeml.core.parity import LayerDifference, ParityReport
 from edgeml.core.samples import Samples
 from edgeml.export.clean import clean
-from edgeml.export.first_difference import first_difference_between, first_difference_from_torch, first_loss
+from edgeml.export.first_difference import first_difference_between, first_difference_from_torch
+from edgeml.export.held_parity import loss_with_signs_held, run_held
 from edgeml.export.onnx_source import read_onnx
 from edgeml.export.parity import (
     FP32_ABSOLUTE,
     FP32_RELATIVE,
     MAX_ACCURACY_DROP,
     compare_on_data,
-    compare_with_onnx,
-    compare_with_torch,
     generated_inputs,
+    parity_with,
 )
+from edgeml.export.references import Reference, onnx_reference, torch_reference
 from edgeml.export.run_onnx import input_spec, run_samples
 from edgeml.export.to_onnx import evaluation, to_onnx
 
@@ -88,42 +89,44 @@ def _check_onnx(
     model: onnx.ModelProto, path: Path, exact: bool, data: Samples | None, max_accuracy_drop: float
 ) -> ParityReport:
     original = read_onnx(path)
-    report = ParityReport(reference=str(path))
-    if exact:
-        report = replace(report, outputs=compare_with_onnx(original, model))
+    reference = onnx_reference(original)
+    report = parity_with(str(path), reference, model) if exact else ParityReport(reference=str(path))
     samples = _samples(model, exact, data)
     if samples is not None:
-        report = _on_data(report, run_samples(original, samples.inputs), model, samples, data, max_accuracy_drop)
+        logits = run_samples(original, samples.inputs)
+        report = _on_data(report, logits, model, samples, data, max_accuracy_drop, reference)
     if report.passed:
         return report
     if exact:
-        inputs = _some(model)
-        layer = first_difference_between(original, model, inputs, relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE)
-        return replace(report, first_difference=layer)
+        run = run_held(model, reference, _some(model))
+        layer = first_difference_between(
+            original, run.model, _some(model), relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE, feeds=run.feeds
+        )
+        return replace(report, first_difference=layer or run.first_beyond(FP32_RELATIVE, FP32_ABSOLUTE))
     return replace(report, first_difference=_loss(original, model, samples))
 
 
 def _check_torch(
     model: onnx.ModelProto, network: Network, exact: bool, data: Samples | None, max_accuracy_drop: float
 ) -> ParityReport:
-    report = ParityReport(reference=network.name)
+    reference = torch_reference(network.module)
     with evaluation(network.module):
-        if exact:
-            report = replace(report, outputs=compare_with_torch(network.module, model))
+        report = parity_with(network.name, reference, model) if exact else ParityReport(reference=network.name)
         samples = _samples(model, exact, data)
         if samples is not None:
             logits = _torch_logits(network, samples.inputs)
-            report = _on_data(report, logits, model, samples, data, max_accuracy_drop)
-    if report.passed:
-        return report
-    fixed = bool(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
-    exported = to_onnx(network.module, network.input_shape, static_batch=fixed)
-    if exact:
+            report = _on_data(report, logits, model, samples, data, max_accuracy_drop, reference)
+        if report.passed:
+            return report
+        fixed = bool(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+        exported = to_onnx(network.module, network.input_shape, static_batch=fixed)
+        if not exact:
+            return replace(report, first_difference=_loss(clean(exported.model), model, samples))
+        run = run_held(model, reference, _some(model))
         layer = first_difference_from_torch(
-            exported.program, model, _some(model), relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE
+            exported.program, run.model, _some(model), relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE, feeds=run.feeds
         )
-        return replace(report, first_difference=layer)
-    return replace(report, first_difference=_loss(clean(exported.model), model, samples))
+        return replace(report, first_difference=layer or run.first_beyond(FP32_RELATIVE, FP32_ABSOLUTE))
 
 
 def _on_data(
@@ -133,9 +136,15 @@ def _on_data(
     samples: Samples,
     data: Samples | None,
     max_accuracy_drop: float,
+    reference: Reference,
 ) -> ParityReport:
     comparison = compare_on_data(
-        logits, model, samples, judge_labels=data is not None, max_accuracy_drop=max_accuracy_drop
+        logits,
+        model,
+        samples,
+        judge_labels=data is not None,
+        max_accuracy_drop=max_accuracy_drop,
+        recorder=reference,
     )
     return replace(report, data=(comparison,))
 
@@ -165,4 +174,4 @@ def _some(model: onnx.ModelProto) -> Any:
 def _loss(reference: onnx.ModelProto, model: onnx.ModelProto, samples: Samples | None) -> LayerDifference | None:
     assert samples is not None
     fixed = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    return first_loss(reference, model, samples.inputs[: fixed or 2])
+    return loss_with_signs_held(reference, model, samples.inputs[: fixed or 2])

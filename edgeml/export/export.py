@@ -16,30 +16,36 @@ from edgeml.core.errors import UsageError
 from edgeml.core.parity import DataComparison, LayerDifference, ParityReport
 from edgeml.core.samples import Samples
 from edgeml.core.tensor_spec import TensorSpec
-from edgeml.export.clean import clean, to_bytes
-from edgeml.export.first_difference import first_difference_between, first_difference_from_torch, first_loss
+from edgeml.export.binary_storage import binary_storage
+from edgeml.export.clean import checked, clean, to_bytes
+from edgeml.export.first_difference import first_difference_between, first_difference_from_torch
 from edgeml.export.fp16 import to_fp16
+from edgeml.export.held_parity import loss_with_signs_held, run_held
+from edgeml.export.int8_peer import int8_peer as find_int8_peer
 from edgeml.export.onnx_source import read_onnx
 from edgeml.export.parity import (
     FP32_ABSOLUTE,
     FP32_RELATIVE,
     MAX_ACCURACY_DROP,
     compare_on_data,
-    compare_with_onnx,
-    compare_with_torch,
     generated_inputs,
+    parity_with,
     require,
 )
 from edgeml.export.quantize import FloatNode, quantize
+from edgeml.export.references import onnx_reference, torch_reference
 from edgeml.export.run_onnx import run_samples
 from edgeml.export.to_onnx import DEFAULT_OPSET, evaluation, to_onnx
+from edgeml.ops import attach
 
 if TYPE_CHECKING:
     import onnx
 
+    from edgeml.export.compress_binary import CompressionReport
     from edgeml.models.network import Network
 
 ExportPrecision = Literal["fp32", "fp16", "int8"]
+CompressBinary = Literal["none", "mst"]
 _TOOLS = ("edgeml", "torch", "onnx", "onnxruntime", "onnxscript")
 _LOCATE_BATCH = 2
 
@@ -53,12 +59,14 @@ class ExportResult:
         parity: what the gate measured.
         float_nodes: int8 only: convolutions and matrix products that stayed in float32.
         warnings: what the user should know.
+        compression: of a binary network, where `compress_binary` was asked for: what its trees save.
     """
 
     artifact: Artifact
     parity: ParityReport
     float_nodes: tuple[FloatNode, ...] = ()
     warnings: tuple[str, ...] = ()
+    compression: CompressionReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -67,7 +75,15 @@ class ExportResult:
             "parity": self.parity.to_json(),
             "float_nodes": [node.to_json() for node in self.float_nodes],
             "warnings": list(self.warnings),
+            "compression": None if self.compression is None else self.compression.to_json(),
         }
+
+
+@dataclass(frozen=True)
+class _Judging:
+    calibration: Samples | None
+    evaluation_data: Samples | None
+    max_accuracy_drop: float
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,8 @@ def export(
     static_batch: bool = False,
     inline_functions: bool = False,
     max_accuracy_drop: float = MAX_ACCURACY_DROP,
+    compress_binary: CompressBinary = "none",
+    int8_peer: Path | None = None,
 ) -> ExportResult:
     """Write `network` as a checked ONNX file with its manifest; nothing is written where a check fails.
 
@@ -105,6 +123,8 @@ def export(
         static_batch: fix the batch to 1.
         inline_functions: replace model-local functions by their bodies.
         max_accuracy_drop: points of top-1 accuracy that fp16 and int8 may lose.
+        compress_binary: "mst" stores the weights of binary layers as trees of differences, where that is smaller.
+        int8_peer: the int8 network in the same directory that a binary one is to be judged against.
 
     Raises:
         UsageError: the options do not fit together.
@@ -113,15 +133,18 @@ def export(
     """
     _check_options(output, precision, calibration)
     exported = to_onnx(network.module, network.input_shape, opset=opset, static_batch=static_batch)
-    model = clean(exported.model, inline_functions=inline_functions)
+    model, compression = _cleaned(exported.model, inline_functions, compress_binary)
+    reference = torch_reference(network.module)
     with evaluation(network.module):
-        report = ParityReport(reference=network.name, outputs=compare_with_torch(network.module, model))
-    if not report.passed:
-        inputs = generated_inputs(model)[0 if static_batch else 1]
-        layer = first_difference_from_torch(
-            exported.program, model, inputs, relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE
-        )
-        require(replace(report, first_difference=layer), "the exported graph")
+        report = parity_with(network.name, reference, model)
+        if not report.passed:
+            inputs = generated_inputs(model)[0 if static_batch else 1]
+            run = run_held(model, reference, inputs)
+            layer = first_difference_from_torch(
+                exported.program, run.model, inputs, relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE, feeds=run.feeds
+            )
+            layer = layer or run.first_beyond(FP32_RELATIVE, FP32_ABSOLUTE)
+            require(replace(report, first_difference=layer), "the exported graph")
     if precision == "fp32":
         parent = None if weights is None else sha256_file(weights)
     else:
@@ -138,7 +161,9 @@ def export(
         preprocessing=network.preprocessing,
         classes=network.classes,
     )
-    return _finish(model, template, report, calibration, evaluation_data, max_accuracy_drop, network.notes)
+    judging = _Judging(calibration, evaluation_data, max_accuracy_drop)
+    result = _finish(model, template, report, judging, inline_functions, int8_peer)
+    return replace(result, warnings=(*network.notes, *result.warnings), compression=compression)
 
 
 def export_onnx(
@@ -150,6 +175,8 @@ def export_onnx(
     evaluation_data: Samples | None = None,
     inline_functions: bool = False,
     max_accuracy_drop: float = MAX_ACCURACY_DROP,
+    compress_binary: CompressBinary = "none",
+    int8_peer: Path | None = None,
 ) -> ExportResult:
     """Clean, convert and check an ONNX file from elsewhere; like `export` otherwise.
 
@@ -162,11 +189,16 @@ def export_onnx(
     if output.exists() and output.resolve() == source.resolve():
         raise UsageError(f"the output {output} is the source itself; give another name")
     original = read_onnx(source)
-    model = clean(original, inline_functions=inline_functions)
-    report = ParityReport(reference=str(source), outputs=compare_with_onnx(original, model))
+    model, compression = _cleaned(original, inline_functions, compress_binary)
+    reference = onnx_reference(original)
+    report = parity_with(str(source), reference, model)
     if not report.passed:
         inputs = generated_inputs(model)[0]
-        layer = first_difference_between(original, model, inputs, relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE)
+        run = run_held(model, reference, inputs)
+        layer = first_difference_between(
+            original, run.model, inputs, relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE, feeds=run.feeds
+        )
+        layer = layer or run.first_beyond(FP32_RELATIVE, FP32_ABSOLUTE)
         require(replace(report, first_difference=layer), "the cleaned graph")
     known = load_manifest(source)
     template = Artifact(
@@ -181,21 +213,54 @@ def export_onnx(
         preprocessing=None if known is None else known.preprocessing,
         classes=() if known is None else known.classes,
     )
-    return _finish(model, template, report, calibration, evaluation_data, max_accuracy_drop, ())
+    judging = _Judging(calibration, evaluation_data, max_accuracy_drop)
+    result = _finish(model, template, report, judging, inline_functions, int8_peer)
+    return replace(result, compression=compression)
+
+
+def _cleaned(
+    model: onnx.ModelProto, inline_functions: bool, compress_binary: CompressBinary
+) -> tuple[onnx.ModelProto, CompressionReport | None]:
+    """The graph that is checked: cleaned, binary weights compressed, edgeml's own functions still calls.
+
+    Those are inlined last, since a comparison with the signs held needs to see where signs are taken.
+    """
+    result = clean(_inlined_but_binary(model) if inline_functions else model)
+    if compress_binary == "none":
+        return result, None
+    from edgeml.export.compress_binary import compress
+
+    if binary_storage(result) is None:
+        raise UsageError(f"--compress-binary {compress_binary} needs a network with binary layers; this one has none")
+    report = compress(result)
+    return checked(result), report
+
+
+def _inlined_but_binary(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx.inliner
+
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    attach.detach_functions(result)  # `clean` attaches them again
+    return onnx.inliner.inline_local_functions(result)
 
 
 def _finish(
     model: onnx.ModelProto,
     template: Artifact,
     report: ParityReport,
-    calibration: Samples | None,
-    evaluation_data: Samples | None,
-    max_accuracy_drop: float,
-    notes: tuple[str, ...],
+    judging: _Judging,
+    inline_functions: bool,
+    int8_peer: Path | None,
 ) -> ExportResult:
-    converted = _convert(model, template, calibration, evaluation_data, max_accuracy_drop)
+    converted = _convert(model, template, judging)
+    storage = binary_storage(converted.model)
     report = replace(report, data=converted.data, first_difference=converted.first_difference)
     require(report, f"the {template.precision} graph")
+    if inline_functions and storage is not None:
+        result = checked(attach.inline_functions(converted.model))
+        grown = result.ByteSize() - converted.model.ByteSize()
+        storage, converted = replace(storage, body_bytes=storage.body_bytes + grown), replace(converted, model=result)
     content = to_bytes(converted.model)
     artifact = replace(
         template,
@@ -203,7 +268,10 @@ def _finish(
         outputs=tuple(_spec(value) for value in converted.model.graph.output),
         sha256=sha256(content).hexdigest(),
         tool_versions=_versions(),
+        binary=storage,
     )
+    if int8_peer is not None:
+        artifact = replace(artifact, int8_peer=find_int8_peer(int8_peer, artifact))
     with atomic_write(artifact.path) as temporary:
         temporary.write_bytes(content)
     artifact.save_manifest()
@@ -211,17 +279,12 @@ def _finish(
         artifact=artifact,
         parity=report,
         float_nodes=converted.float_nodes,
-        warnings=(*notes, *converted.warnings),
+        warnings=converted.warnings,
     )
 
 
-def _convert(
-    model: onnx.ModelProto,
-    template: Artifact,
-    calibration: Samples | None,
-    evaluation_data: Samples | None,
-    max_accuracy_drop: float,
-) -> _Converted:
+def _convert(model: onnx.ModelProto, template: Artifact, judging: _Judging) -> _Converted:
+    calibration = judging.calibration
     warnings: list[str] = []
     float_nodes: tuple[FloatNode, ...] = ()
     result = model
@@ -241,35 +304,36 @@ def _convert(
                 "int8 is not estimated to be faster than fp32 for this network: its layers are too small for the "
                 "changes of type around them; measure both with edgeml bench"
             )
+        whole = "" if binary_storage(model) is None else " outside the binary layers"
         warnings.append(
-            f"{quantized.share_of_macs:.0%} of the multiply-accumulates run in 8 bits (ranges by {quantized.method}); "
-            f"on held-out calibration samples the logits have {quantized.sqnr_db:.1f} dB"
+            f"{quantized.share_of_macs:.0%} of the multiply-accumulates{whole} run in 8 bits (ranges by "
+            f"{quantized.method}); on held-out calibration samples the logits have {quantized.sqnr_db:.1f} dB"
         )
-    judged = _judged(model, calibration, evaluation_data, template.precision)
+    judged = _judged(model, judging, template.precision)
     if judged is None:
         return _Converted(result, float_nodes=float_nodes, warnings=tuple(warnings))
     samples, labelled = judged
+    reference = onnx_reference(model)
     comparison = compare_on_data(
         run_samples(model, samples.inputs),
         result,
         samples,
         judge_labels=labelled,
-        max_accuracy_drop=max_accuracy_drop,
+        max_accuracy_drop=judging.max_accuracy_drop,
+        recorder=reference,
     )
-    layer = None if comparison.passed else first_loss(model, result, _fit(model, samples))
+    layer = None if comparison.passed else loss_with_signs_held(model, result, _fit(model, samples))
     return _Converted(result, (comparison,), layer, float_nodes, tuple(warnings))
 
 
-def _judged(
-    model: onnx.ModelProto, calibration: Samples | None, evaluation_data: Samples | None, precision: str
-) -> tuple[Samples, bool] | None:
+def _judged(model: onnx.ModelProto, judging: _Judging, precision: str) -> tuple[Samples, bool] | None:
     """What the result is judged on, and whether its labels count."""
-    if evaluation_data is not None:
-        return evaluation_data, True
+    if judging.evaluation_data is not None:
+        return judging.evaluation_data, True
     if precision == "fp32":
         return None
-    if calibration is not None:
-        return calibration.head(256), False
+    if judging.calibration is not None:
+        return judging.calibration.head(256), False
     inputs = np.concatenate(generated_inputs(model))
     return Samples("generated inputs", inputs, np.zeros(len(inputs), np.int64), ()), False
 

@@ -26,6 +26,8 @@ _DROP_DB = 10.0
 _SUSPECT_DB = 20.0
 _SIMILAR_CORRELATION = 0.98
 _ALIGN_LIMIT = 4000
+# Operators that a batch norm after them may have been folded into.
+_TAKES_NORM = frozenset({"Conv", "BinaryConv", "TreeBinaryConv", "BinaryDense"})
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def first_difference_from_torch(
     *,
     relative: float,
     absolute: float,
+    feeds: Values | None = None,
 ) -> LayerDifference | None:
     """The first layer whose value differs by more than `relative` x its largest value + `absolute`.
 
@@ -60,12 +63,13 @@ def first_difference_from_torch(
         inputs: float32 (batch, channels, height, width).
         relative: tolerance relative to the largest absolute value of the layer's output.
         absolute: tolerance added to it.
+        feeds: what to feed the file, where it is one with its signs held.
 
     Returns:
         None where every matched layer agrees.
     """
     reference = torch_values(program, inputs)
-    actual = run_values(model, {model.graph.input[0].name: inputs})
+    actual = run_values(model, feeds or {model.graph.input[0].name: inputs})
     pairs = _pair_by_name(reference, model, actual) or _pair_by_order(reference, model, actual)
     return _first_beyond(pairs, relative, absolute)
 
@@ -77,17 +81,22 @@ def first_difference_between(
     *,
     relative: float,
     absolute: float,
+    feeds: Values | None = None,
 ) -> LayerDifference | None:
     """The same between two ONNX graphs whose values have the same names.
 
     Raises:
         EdgeMLError: onnxruntime cannot run one of them.
     """
-    return _first_beyond(list(_pair_by_value_name(reference, model, inputs)), relative, absolute)
+    return _first_beyond(list(_pair_by_value_name(reference, model, inputs, feeds)), relative, absolute)
 
 
 def first_loss(
-    reference: onnx.ModelProto, model: onnx.ModelProto, inputs: npt.NDArray[np.float32]
+    reference: onnx.ModelProto,
+    model: onnx.ModelProto,
+    inputs: npt.NDArray[np.float32],
+    *,
+    feeds: Values | None = None,
 ) -> LayerDifference | None:
     """The first layer of a low-precision graph that loses far more than 8 or 16 bits must, or else the worst one.
 
@@ -98,10 +107,11 @@ def first_loss(
         reference: the float32 graph.
         model: the same graph in lower precision; values keep their names.
         inputs: float32 (batch, channels, height, width).
+        feeds: what to feed the low-precision graph, where it is one with its signs held.
     """
     ratios: dict[str, float] = {}
     worst: tuple[float, _Pair] | None = None
-    for pair in _pair_by_value_name(reference, model, inputs):
+    for pair in _pair_by_value_name(reference, model, inputs, feeds):
         ratio = min(sqnr_db(pair.reference, pair.actual), 120.0)
         before = min((ratios[name] for name in pair.node.input if name in ratios), default=120.0)
         drop = before - ratio
@@ -126,14 +136,14 @@ def _pair_by_name(reference: Sequence[TorchValue], model: onnx.ModelProto, actua
             continue
         value = maker.output[0]
         if actual[value].shape == entry.value.shape:
-            fused = _fused(reference[position - 1], entry) if position and maker.op_type == "Conv" else entry
+            fused = _fused(reference[position - 1], entry) if position and maker.op_type in _TAKES_NORM else entry
             pairs.append(_pair(fused, maker, actual[value]))
     return pairs
 
 
 def _fused(before: TorchValue, norm: TorchValue) -> TorchValue:
     """A batch norm that went into the convolution before it, named after both."""
-    if "batch_norm" not in norm.operator or "conv" not in before.operator:
+    if "batch_norm" not in norm.operator or not ("conv" in before.operator or "dense" in before.operator):
         return norm
     module, kind = f"{before.module} with {norm.module}", f"{before.module_type} with {norm.module_type}"
     return TorchValue(norm.name, module, kind, before.operator, norm.value)
@@ -185,13 +195,13 @@ def _fold_batch_norms(reference: Sequence[TorchValue]) -> list[TorchValue]:
 
 
 def _torch_kind(operator: str) -> str:
-    name = operator.removeprefix("aten.").partition(".")[0].strip("_")
+    name = operator.removeprefix("aten.").removeprefix("edgeml.").partition(".")[0].strip("_")
     kinds = {
         "convolution": "conv", "conv2d": "conv", "conv1d": "conv", "addmm": "gemm", "linear": "gemm", "mm": "gemm",
         "matmul": "gemm", "silu": "mul", "mul": "mul", "add": "add", "mean": "pool", "adaptive_avg_pool2d": "pool",
         "hardtanh": "clip", "relu6": "clip", "clamp": "clip", "max_pool2d": "maxpool", "cat": "concat",
         "native_batch_norm_legit_no_training": "norm", "batch_norm": "norm", "hardsigmoid": "hardsigmoid",
-        "hardswish": "hardswish",
+        "hardswish": "hardswish", "binary_conv": "conv", "binary_dense": "gemm",
     }  # fmt: skip
     return kinds.get(name, name)
 
@@ -199,16 +209,17 @@ def _torch_kind(operator: str) -> str:
 def _onnx_kind(op_type: str) -> str:
     kinds = {
         "Conv": "conv", "Gemm": "gemm", "MatMul": "gemm", "ReduceMean": "pool", "GlobalAveragePool": "pool",
-        "Clip": "clip", "BatchNormalization": "norm",
+        "Clip": "clip", "BatchNormalization": "norm", "BinaryConv": "conv", "TreeBinaryConv": "conv",
+        "BinaryDense": "gemm",
     }  # fmt: skip
     return kinds.get(op_type, op_type.lower())
 
 
 def _pair_by_value_name(
-    reference: onnx.ModelProto, model: onnx.ModelProto, inputs: npt.NDArray[np.float32]
+    reference: onnx.ModelProto, model: onnx.ModelProto, inputs: npt.NDArray[np.float32], feeds: Values | None
 ) -> Iterable[_Pair]:
     expected = run_values(reference, {reference.graph.input[0].name: inputs})
-    found = run_values(model, {model.graph.input[0].name: inputs})
+    found = run_values(model, feeds or {model.graph.input[0].name: inputs})
     makers = {name: node for node in model.graph.node for name in node.output}
     for node in reference.graph.node:
         value = node.output[0]

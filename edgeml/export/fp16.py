@@ -10,6 +10,7 @@ import numpy.typing as npt
 from edgeml.export.clean import checked
 from edgeml.export.run_onnx import run_values
 from edgeml.export.to_onnx import silence
+from edgeml.ops.domain import DOMAIN
 
 if TYPE_CHECKING:
     import onnx
@@ -22,7 +23,8 @@ def to_fp16(model: onnx.ModelProto, inputs: npt.NDArray[np.float32]) -> tuple[on
     """The float16 graph, and the names of the nodes that stay float32 because their values would overflow.
 
     A node stays where a value it reads or makes exceeds half of float16's range on `inputs`. onnxruntime's CPU kernels
-    compute most float16 operators in float32, so on a CPU the gain is the file's size.
+    compute most float16 operators in float32, so on a CPU the gain is the file's size. Binary operators read and make
+    float32: their weights are bits already.
 
     Args:
         model: float32.
@@ -37,10 +39,11 @@ def to_fp16(model: onnx.ModelProto, inputs: npt.NDArray[np.float32]) -> tuple[on
     values |= {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     large = {name for name, value in values.items() if value.dtype == np.float32 and _peak(value) > OVERFLOW}
     blocked = tuple(node.name for node in model.graph.node if large & {*node.input, *node.output})
+    binary = [node.name for node in model.graph.node if node.domain == DOMAIN]
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     with silence():
-        result = convert_float_to_float16(copied, keep_io_types=True, node_block_list=list(blocked))
+        result = convert_float_to_float16(copied, keep_io_types=True, node_block_list=[*blocked, *binary])
     _drop_repeated_casts(result.graph)
     _join_float32_neighbours(result.graph)
     ordered = ONNXModel(result)  # the converter appends its Casts at the end

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,13 @@ import numpy.typing as npt
 from edgeml.core.errors import CheckFailedError
 from edgeml.core.parity import DataComparison, LayerDifference, OutputComparison, ParityReport, sqnr_db
 from edgeml.core.samples import Samples
-from edgeml.export.run_onnx import input_spec, run_onnx, run_samples
+from edgeml.export.binarizations import binarizations
+from edgeml.export.held_parity import compare_signs, run_held
+from edgeml.export.references import Reference
+from edgeml.export.run_onnx import input_spec, run_samples
 
 if TYPE_CHECKING:
     import onnx
-    import torch
 
 BATCHES = (1, 2, 8)
 # Largest difference allowed: relative x the reference's largest absolute output + absolute. The absolute part only
@@ -23,27 +26,30 @@ FP32_RELATIVE, FP32_ABSOLUTE = 1e-4, 1e-8
 MAX_ACCURACY_DROP = 0.5
 MIN_SQNR_DB = 10.0
 MIN_AGREEMENT = 0.95
+_HELD_SAMPLES = 8  # every value that is binarized is kept for each of them
 
 
-def compare_with_torch(module: torch.nn.Module, model: onnx.ModelProto) -> tuple[OutputComparison, ...]:
-    """Outputs of a float32 file against the module's on generated inputs, at batch 1, 2 and 8 or the fixed batch."""
-    import torch
+def parity_with(name: str, reference: Reference, model: onnx.ModelProto) -> ParityReport:
+    """A float32 file against its reference on generated inputs, at batch 1, 2 and 8 or the fixed batch.
 
-    found = []
+    A binary network is compared with its signs held (`edgeml.export.binarizations`): its outputs, and what each binary
+    layer reads. Where only one of the two shows where it takes signs, nothing can be held and outputs are compared.
+
+    Args:
+        name: what to call the reference.
+        reference: see `edgeml.export.references`.
+        model: the file.
+
+    Raises:
+        CheckFailedError: the outputs have other shapes than the reference's.
+    """
+    outputs, binary = [], []
     for inputs in generated_inputs(model):
-        with torch.no_grad():
-            result = module(torch.from_numpy(inputs))
-        expected = [result] if isinstance(result, torch.Tensor) else list(result)
-        found.append(_compare(model, inputs, [value.numpy() for value in expected]))
-    return tuple(found)
-
-
-def compare_with_onnx(reference: onnx.ModelProto, model: onnx.ModelProto) -> tuple[OutputComparison, ...]:
-    """Outputs of a float32 file against those of another ONNX model on generated inputs."""
-    return tuple(
-        _compare(model, inputs, list(run_onnx(reference, {input_spec(reference)[0]: inputs}).values()))
-        for inputs in generated_inputs(model)
-    )
+        run = run_held(model, reference, inputs)
+        outputs.append(_compare(len(inputs), run.outputs, run.reference.outputs))
+        if run.places:
+            binary.append(compare_signs(model, inputs, run, relative=FP32_RELATIVE, absolute=FP32_ABSOLUTE))
+    return ParityReport(reference=name, outputs=tuple(outputs), binary=tuple(binary))
 
 
 def compare_on_data(
@@ -53,6 +59,7 @@ def compare_on_data(
     *,
     judge_labels: bool,
     max_accuracy_drop: float = MAX_ACCURACY_DROP,
+    recorder: Reference | None = None,
 ) -> DataComparison:
     """Logits of a file against the reference's on real samples.
 
@@ -61,11 +68,14 @@ def compare_on_data(
         model: the file.
         samples: the inputs and labels.
         judge_labels: True holds the loss of accuracy to `max_accuracy_drop` points; False (calibration samples) asks
-            for 10 dB, or the same top-1 class on 95% of the samples.
+            for 10 dB, or the same top-1 class on 95% of the samples. Of a binary network the 10 dB are asked of the
+            logits and of every binary layer's input with all signs held.
         max_accuracy_drop: points of accuracy that may be lost.
+        recorder: runs the reference, to hold a binary network's signs; without it none are held.
     """
     actual = run_samples(model, samples.inputs)
     ratio = sqnr_db(reference, actual)
+    held = None if recorder is None else _held_ratio(recorder, model, samples.inputs)
     agreement = float((reference.argmax(1) == actual.argmax(1)).mean())
     finite = bool(np.isfinite(actual).all())
     if judge_labels:
@@ -75,8 +85,10 @@ def compare_on_data(
         bound = f"accuracy drop of at most {max_accuracy_drop:g} points"
     else:
         accuracy = before = None  # type: ignore[assignment]
-        passed = finite and (ratio >= MIN_SQNR_DB or agreement >= MIN_AGREEMENT)
-        bound = f"at least {MIN_SQNR_DB:g} dB, or the same top-1 class on at least {MIN_AGREEMENT:.0%}"
+        near = ratio if held is None else held
+        passed = finite and (near >= MIN_SQNR_DB or agreement >= MIN_AGREEMENT)
+        where = "" if held is None else " at every binary layer with its signs held"
+        bound = f"at least {MIN_SQNR_DB:g} dB{where}, or the same top-1 class on at least {MIN_AGREEMENT:.0%}"
     return DataComparison(
         data=samples.name,
         samples=len(samples),
@@ -86,7 +98,18 @@ def compare_on_data(
         reference_accuracy=before,
         bound=bound,
         passed=passed,
+        held_sqnr_db=held if held is not None and np.isfinite(held) else None,
     )
+
+
+def _held_ratio(recorder: Reference, model: onnx.ModelProto, inputs: npt.NDArray[np.float32]) -> float | None:
+    """The lowest ratio in decibels with all signs held, on a few samples; None where there are none to hold."""
+    fixed = input_spec(model)[1][0]
+    few = inputs[: fixed or _HELD_SAMPLES]
+    if len(few) < (fixed or 1) or not binarizations(model):
+        return None
+    run = run_held(model, recorder, few)
+    return run.worst_ratio() if run.places else None
 
 
 def generated_inputs(model: onnx.ModelProto) -> list[npt.NDArray[np.float32]]:
@@ -111,10 +134,7 @@ def require(report: ParityReport, what: str) -> None:
     )
 
 
-def _compare(
-    model: onnx.ModelProto, inputs: npt.NDArray[np.float32], expected: list[npt.NDArray[np.float32]]
-) -> OutputComparison:
-    found = list(run_onnx(model, {input_spec(model)[0]: inputs}).values())
+def _compare(batch: int, found: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> OutputComparison:
     if [value.shape for value in found] != [value.shape for value in expected]:
         raise CheckFailedError(
             f"the file's outputs have the shapes {[value.shape for value in found]}, "
@@ -127,7 +147,7 @@ def _compare(
     )
     tolerance = FP32_RELATIVE * largest + FP32_ABSOLUTE
     return OutputComparison(
-        batch=len(inputs),
+        batch=batch,
         max_abs_difference=difference if np.isfinite(difference) else None,
         max_abs_reference=largest,
         tolerance=tolerance,
@@ -141,6 +161,12 @@ def _why(report: ParityReport) -> str:
             return (
                 f"at batch {comparison.batch} the outputs differ by {comparison.max_abs_difference}, "
                 f"allowed {comparison.tolerance:.3g}"
+            )
+    for layer in report.binary:
+        if not layer.passed:
+            return (
+                f"at batch {layer.batch} the input of the binary layer {layer.worst_layer} differs by "
+                f"{layer.max_abs_difference} with all signs before it held, allowed {layer.tolerance:.3g}"
             )
     failed = next(comparison for comparison in report.data if not comparison.passed)
     drop = "" if failed.accuracy_drop is None else f", accuracy drop {failed.accuracy_drop:.2f} points"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeml.core.errors import EdgeMLError, UsageError, needs_extra
+from edgeml.export.binary_translation import binary_translations
+from edgeml.ops.attach import attach_functions
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +42,8 @@ def to_onnx(
     """The ONNX form of `module` in evaluation mode; the module's own mode is restored.
 
     The exporter is torch.onnx's dynamo path. Its input is named "input", a single output "logits", several "output_0"
-    and so on; the first axis is "batch" unless `static_batch`, which fixes it to 1.
+    and so on; the first axis is "batch" unless `static_batch`, which fixes it to 1. Binary layers become nodes of
+    edgeml's own operators with packed weights, and their bodies in standard operators are put into the model.
 
     Args:
         module: takes one float32 tensor (batch, *input_shape).
@@ -59,24 +62,30 @@ def to_onnx(
         import onnxscript  # noqa: F401
         import torch
     example = torch.zeros(1 if static_batch else _EXAMPLE_BATCH, *input_shape)
+    from edgeml.models.binary.deploy import deployed
+
     with evaluation(module), silence(), torch.no_grad():
+        packed = deployed(module)
         try:
-            outputs = module(example)
+            outputs = packed(example)
             program = torch.onnx.export(
-                module,
+                packed,
                 (example,),
                 dynamo=True,
                 opset_version=opset,
                 input_names=["input"],
                 output_names=_output_names(outputs),
                 dynamic_shapes=None if static_batch else ({0: torch.export.Dim("batch")},),
+                custom_translation_table=binary_translations(),
                 verbose=False,
             )
         except Exception as error:  # torch's exporter has no error class of its own that covers what it raises
             raise EdgeMLError(f"torch cannot export this network to ONNX: {_first_line(error)}") from error
     assert program is not None
     assert program.exported_program is not None
-    return Exported(program.model_proto, program.exported_program)
+    model = program.model_proto
+    attach_functions(model)
+    return Exported(model, program.exported_program)
 
 
 @contextlib.contextmanager

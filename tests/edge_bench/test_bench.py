@@ -7,11 +7,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edgeml.core.binary_storage import BinaryStorage, Int8Peer
 from edgeml.core.device import Device
 from edgeml.core.errors import EdgeMLError, MissingError, UsageError
 from edgeml.core.samples import Samples
 from edgeml.edge_bench.bench import bench
 from edgeml.edge_bench.measure import BLOCKS, BenchSettings, runs_of_launch
+from edgeml.edge_bench.pay_off import pay_offs
 from edgeml.runtime.onnx_file import open_artifact
 
 LOCAL = Device("local")
@@ -133,3 +135,20 @@ def test_a_worker_that_fails_ends_the_run_with_one_line(write_conv_net: WriteCon
         bench([artifact], device=LOCAL, settings=QUICK)
     assert "net.onnx" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_binary_network_is_compared_with_the_int8_peer_it_names(write_conv_net: WriteConvNet) -> None:
+    peer = replace(open_artifact(write_conv_net("peer.onnx")), precision="int8")
+    storage = BinaryStorage(layers=1, weight_bits=8, file_bytes=9, body_bytes=9, float32_bytes=36, float_parameters=3)
+    named = Int8Peer(file="peer.onnx", sha256=peer.sha256)
+    binary = replace(open_artifact(write_conv_net("bnn.onnx", channels=8)), binary=storage, int8_peer=named)
+    data = samples()
+    result = bench([binary, peer], device=LOCAL, threads=[1], samples=[data, data], settings=QUICK)
+    assert [(contender.binary, contender.int8_peer) for contender in result.contenders] == [
+        (True, peer.sha256),
+        (False, None),
+    ]
+    (comparison,) = result.comparisons
+    assert (comparison.a, comparison.b) == (0, 1)
+    assert comparison.accuracy_ci95 is not None
+    assert [each.peer for each in pay_offs(result)] == [1]

@@ -81,7 +81,7 @@ def test_the_json_is_what_the_published_schema_says(raw: bool) -> None:
 
 def test_the_figures_readers_rely_on_are_there() -> None:
     value = to_json(RESULT, raw=False)
-    assert list(value) == ["schema_version", "contenders", "comparisons", "host", "warnings"]
+    assert list(value) == ["schema_version", "contenders", "comparisons", "pay_off", "host", "warnings"]
     first = value["contenders"][0]
     assert {
         "artifact",

@@ -6,8 +6,9 @@ import pytest
 from edgeml.core.errors import CheckFailedError
 from edgeml.core.samples import Samples
 from edgeml.export.first_difference import first_difference_between, first_difference_from_torch, first_loss
-from edgeml.export.parity import FP32_ABSOLUTE, FP32_RELATIVE, compare_with_torch
+from edgeml.export.parity import FP32_ABSOLUTE, FP32_RELATIVE, parity_with
 from edgeml.export.quantize import quantize
+from edgeml.export.references import torch_reference
 from edgeml.export.run_onnx import run_samples
 from tests.export.conftest import SHAPE, Case
 from tests.export.faults import node_with_weight, scale_weights, without_metadata, zero_scale
@@ -111,16 +112,16 @@ def test_a_zeroed_scale_in_an_int8_file_is_named(case: Case, samples: Samples) -
 
 
 def test_the_gate_s_tolerance_scales_with_the_outputs(case: Case) -> None:
-    assert all(entry.passed for entry in compare_with_torch(case.network.module, case.model))
+    assert parity_with("network", torch_reference(case.network.module), case.model).passed
     model = scale_weights(case.copy(), "classifier.weight", 1.001)
-    assert not all(entry.passed for entry in compare_with_torch(case.network.module, model))
+    assert not parity_with("network", torch_reference(case.network.module), model).passed
 
 
 def test_outputs_of_another_shape_fail_the_check(case: Case) -> None:
     import torch
 
     with pytest.raises(CheckFailedError, match="shapes"):
-        compare_with_torch(torch.nn.Flatten(), case.model)
+        parity_with("flatten", torch_reference(torch.nn.Flatten()), case.model)
 
 
 def _scope(node: object) -> str:

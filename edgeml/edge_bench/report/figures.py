@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from edgeml.core.bench_result import BenchResult, Comparison, Contender
+from edgeml.edge_bench.comparisons import comparison_between
 from edgeml.edge_bench.labels import contender_labels
 from edgeml.edge_bench.report.palette import Style, style
 from edgeml.edge_bench.statistics import LatencySummary, summarize
-from edgeml.edge_bench.verdict import ContenderVerdict, comparison_between, verdicts
+from edgeml.edge_bench.verdict import ContenderVerdict, verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
