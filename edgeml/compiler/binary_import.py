@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeml.ops import binary_conv, binary_dense, tree_binary_conv
 from edgeml.ops.domain import DOMAIN
+from edgeml.ops.tree_expansion import expand_trees, is_tree
 
 if TYPE_CHECKING:
     import onnx
@@ -28,53 +29,10 @@ def without_trees(model: onnx.ModelProto) -> onnx.ModelProto:
         ValueError: the tree is no constant.
         UsageError: it is no tree.
     """
-    import onnx
-    from onnx import numpy_helper
-
-    from edgeml.ops.tree_coding import CodedTree, decode
-
-    if not any(_is_ours(node, tree_binary_conv.NAME) for node in model.graph.node):
-        return model
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    constants = _constants(copy)
-    for index, node in enumerate(copy.graph.node):
-        if not _is_ours(node, tree_binary_conv.NAME):
-            continue
-        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-        x, *coded, threshold, scale, bias = node.input
-        if unknown := [name for name in (*coded, scale) if name not in constants]:
-            raise ValueError(f"{node.op_type} needs constants; {', '.join(unknown)} is computed by the graph")
-        tree = CodedTree(
-            **dict(
-                zip(
-                    tree_binary_conv.TREE_INPUTS,
-                    (numpy_helper.to_array(constants[name]) for name in coded),
-                    strict=True,
-                )
-            ),
-            root_index=attributes.pop("root_index"),
-            rice_parameter=attributes.pop("rice_parameter"),
-        )
-        filters = f"{node.output[0]}_filters"
-        decoded = decode(tree, constants[scale].dims[0])
-        copy.graph.initializer.append(numpy_helper.from_array(decoded, filters))
-        inputs = [x, filters, threshold, scale, bias]
-        copy.graph.node[index].CopyFrom(binary_conv.node(inputs, node.output[0], name=node.name, **attributes))
-    return copy
-
-
-def _is_ours(node: onnx.NodeProto, name: str) -> bool:
-    return bool(node.domain == DOMAIN and node.op_type == name)
-
-
-def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Tensors that are known, by name."""
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
-            found[node.output[0]] = node.attribute[0].t
-    return found
+    expanded = expand_trees(model)
+    if any(is_tree(node) for node in expanded.graph.node):
+        raise ValueError(f"{tree_binary_conv.NAME} needs a constant tree; one is computed by the graph")
+    return expanded
 
 
 def converters(frontend: Any) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeml.ops.domain import DOMAIN
-from edgeml.runtime.plugin.fusion.graph import Graph, attributes
+from edgeml.ops.tree_expansion import expand_trees
+from edgeml.runtime.plugin.fusion.graph import Graph, attributes, is_sound
 from edgeml.runtime.plugin.fusion.layers import Layer, find_layers
 from edgeml.runtime.plugin.fusion.shortcuts import Shortcut, find_shortcut
 
@@ -23,15 +24,31 @@ _CHANNELS_LAST = (0, 2, 3, 1)
 _CHANNELS_FIRST = (0, 3, 1, 2)
 
 
-def fuse(model: onnx.ModelProto) -> int:
-    """Rewrite `model` in place; the number of binary convolutions that became packed."""
-    graph = Graph(model)
-    layers = _connected(graph, find_layers(graph))
-    if not layers:
-        return 0
-    _Rewrite(graph, layers).run()
+def fuse(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model with packed layers; None where no two layers feed each other. The argument is left alone.
+
+    Layers stored as trees are packed too, their filters as they are: of kernels that keep activations as bits there is
+    only the dense one. Trees that stand alone stay trees. A model that breaks ONNX's rules is left to onnxruntime,
+    which says what is wrong with it.
+    """
+    if not is_sound(model):
+        return None
+    graph = Graph(expand_trees(model))
+    packed = {layer.conv.output[0] for layer in _connected(graph, find_layers(graph))}
+    if not packed:
+        return None
+    result = _copied(expand_trees(model, packed))
+    graph = Graph(result)
+    _Rewrite(graph, [layer for layer in find_layers(graph) if layer.conv.output[0] in packed]).run()
     graph.write()
-    return len(layers)
+    return result
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of its own."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return copy
 
 
 def _connected(graph: Graph, layers: list[Layer]) -> list[Layer]:
@@ -53,7 +70,8 @@ def _packable_pool(graph: Graph, tensor: str) -> onnx.NodeProto | None:
         return None
     given = attributes(node)
     plain = not any(given.get("pads", ())) and not given.get("ceil_mode") and set(given.get("dilations", (1,))) == {1}
-    return node if plain and len(given["kernel_shape"]) == 2 and given.get("auto_pad", b"NOTSET") == b"NOTSET" else None
+    explicit = given.get("auto_pad", b"NOTSET") == b"NOTSET" and len(given.get("kernel_shape", ())) == 2
+    return node if plain and explicit else None
 
 
 class _Rewrite:

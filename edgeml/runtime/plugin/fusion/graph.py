@@ -15,6 +15,27 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+# Inputs that the operators which fusion looks at cannot do without.
+_LEAST_INPUTS = {
+    "Add": 2, "AveragePool": 1, "BatchNormalization": 5, "BinaryConv": 5, "Conv": 2, "MaxPool": 1, "PRelu": 2,
+    "Relu": 1, "Sub": 2,
+}  # fmt: skip
+
+
+def is_sound(model: onnx.ModelProto) -> bool:
+    """Whether the main graph's nodes stand in order, make each tensor once and have the inputs they need."""
+    known = {value.name for value in model.graph.input} | {tensor.name for tensor in model.graph.initializer} | {""}
+    made: set[str] = set()
+    for node in model.graph.node:
+        outputs = [name for name in node.output if name]
+        if not outputs or not set(node.input) <= known | made or made & set(outputs):
+            return False
+        if len(node.input) < _LEAST_INPUTS.get(node.op_type, 0):
+            return False
+        made.update(outputs)
+    return True
+
+
 class Graph:
     """A view of a model's main graph; `write` puts the changes into the model.
 
@@ -35,7 +56,10 @@ class Graph:
         for node in self._nodes:
             for name in node.input:
                 self._readers[name].append(node)
-        inferred = shape_inference.infer_shapes(model).graph
+        try:
+            inferred = shape_inference.infer_shapes(model).graph
+        except shape_inference.InferenceError:  # onnxruntime will say what is wrong with the model
+            inferred = model.graph
         self._shapes = {
             value.name: tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in [*inferred.input, *inferred.value_info, *inferred.output]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeml.ops.binary_conv import INPUTS
 from edgeml.ops.binary_conv import NAME as BINARY_CONV
 from edgeml.ops.domain import DOMAIN
 from edgeml.runtime.plugin.fusion.graph import Array, Graph, attributes
@@ -62,12 +63,13 @@ def find_layers(graph: Graph) -> list[Layer]:
 
 
 def _layer(graph: Graph, conv: onnx.NodeProto) -> Layer | None:
-    weights = graph.constant(conv.input[1])
-    if weights is None or any(graph.constant(name) is None for name in conv.input[2:]):
+    constants = [graph.constant(name) for name in conv.input[1:]]
+    if len(constants) != len(INPUTS) - 1 or any(constant is None for constant in constants):
+        return None
+    given, weights = attributes(conv), np.asarray(constants[0])
+    if weights.ndim != 2 or len(weights) % _BLOCK or given.get("group", 1) != 1:
         return None
     filters = len(weights)
-    if attributes(conv).get("group", 1) != 1 or filters % _BLOCK:
-        return None
     layer = Layer(conv, filters, conv.output[0], [conv])
     _take_slope(graph, layer)
     _take_normalization(graph, layer)

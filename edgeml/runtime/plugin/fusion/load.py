@@ -25,4 +25,5 @@ def fused_model(path: Path) -> bytes | None:
     model = onnx.load(path, load_external_data=False)
     if any(uses_external_data(tensor) for tensor in model.graph.initializer):
         return None
-    return model.SerializeToString() if fuse(model) else None
+    fused = fuse(model)
+    return None if fused is None else fused.SerializeToString()

@@ -45,7 +45,7 @@ def find_shortcut(graph: Graph, tensor: str, packed: Container[str]) -> Shortcut
     given = attributes(conv)
     weights = graph.constant(conv.input[1])
     bias = graph.constant(conv.input[2]) if len(conv.input) > 2 else None
-    if weights is None or weights.shape[2:] != (1, 1) or weights.dtype != np.float32:
+    if weights is None or weights.ndim != 4 or weights.shape[2:] != (1, 1) or weights.dtype != np.float32:
         return None
     if len(conv.input) > 2 and bias is None:
         return None
@@ -69,7 +69,7 @@ def _is_plain_mean(node: onnx.NodeProto) -> bool:
         return False
     given = attributes(node)
     return (
-        len(given["kernel_shape"]) == 2
+        len(given.get("kernel_shape", ())) == 2
         and not any(given.get("pads", ()))
         and not given.get("ceil_mode")
         and set(given.get("dilations", (1,))) == {1}
