@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from tests.export.conftest import SHAPE, Case
 from tests.export.faults import node_with_weight, scale_weights, without_metadata, zero_scale
 
 INPUTS = np.random.default_rng(5).standard_normal((2, *SHAPE)).astype(np.float32)
-TOLERANCE = {"relative": FP32_RELATIVE, "absolute": FP32_ABSOLUTE}
+TOLERANCE: dict[str, Any] = {"relative": FP32_RELATIVE, "absolute": FP32_ABSOLUTE}
 POSITIONS = [
     ("conv_stem.weight", "conv_stem with bn"),
     ("blocks.0.conv_dw.weight", "blocks.0.conv_dw with blocks.0.bn2"),

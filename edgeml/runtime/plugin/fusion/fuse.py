@@ -7,10 +7,12 @@ stays as it is: alone it is faster in the model's own layout.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgeml.ops.attach import attach_functions
 from edgeml.ops.domain import DOMAIN
 from edgeml.ops.tree_expansion import expand_trees
 from edgeml.runtime.plugin.fusion.graph import Graph, attributes, is_sound
@@ -33,21 +35,22 @@ def fuse(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """
     if not is_sound(model):
         return None
-    graph = Graph(expand_trees(model))
+    graph = Graph(_expanded(model))
     packed = {layer.conv.output[0] for layer in _connected(graph, find_layers(graph))}
     if not packed:
         return None
-    result = _copied(expand_trees(model, packed))
+    result = _expanded(model, packed)
     graph = Graph(result)
     _Rewrite(graph, [layer for layer in find_layers(graph) if layer.conv.output[0] in packed]).run()
     graph.write()
     return result
 
 
-def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model of its own."""
+def _expanded(model: onnx.ModelProto, outputs: Container[str] | None = None) -> onnx.ModelProto:
+    """A copy without the trees, with the bodies that shapes are inferred by."""
     copy = type(model)()
-    copy.CopyFrom(model)
+    copy.CopyFrom(expand_trees(model, outputs))
+    attach_functions(copy)
     return copy
 
 
