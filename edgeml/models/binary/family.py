@@ -49,6 +49,12 @@ def _birealnet18(classes: int, in_channels: int, _resolution: int) -> nn.Module:
     return BiRealNet(classes=classes, in_channels=in_channels)
 
 
+def _birealnet18_light(classes: int, in_channels: int, _resolution: int) -> nn.Module:
+    from edgeml.models.binary.birealnet import BiRealNet, BiRealNetConfig
+
+    return BiRealNet(BiRealNetConfig(stem="light"), classes=classes, in_channels=in_channels)
+
+
 def _vgg_small(classes: int, in_channels: int, resolution: int) -> nn.Module:
     from edgeml.models.binary.vgg_small import VggSmall
 
@@ -69,6 +75,7 @@ def _binarynet_small(classes: int, in_channels: int, _resolution: int) -> nn.Mod
 
 MEMBERS = {
     "birealnet18": Member(make=_birealnet18, classes=1000, in_channels=3, resolution=224),
+    "birealnet18-light": Member(make=_birealnet18_light, classes=1000, in_channels=3, resolution=224),
     "quicknet": Member(make=_quicknet, classes=1000, in_channels=3, resolution=224),
     "vgg-small": Member(make=_vgg_small, classes=10, in_channels=3, resolution=32),
     "binarynet-small": Member(make=_binarynet_small, classes=10, in_channels=1, resolution=28),
