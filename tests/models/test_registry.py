@@ -20,7 +20,7 @@ def test_the_networks_are_listed_without_loading_anything_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     listed, loaded = done.stdout.splitlines()
     tinynets = ["tinynet-a", "tinynet-b", "tinynet-c", "tinynet-d", "tinynet-e", "efficientnet-b0"]
-    assert listed.split() == [*tinynets, "birealnet18", "quicknet", "vgg-small", "binarynet-small"]
+    assert listed.split() == [*tinynets, "birealnet18", "birealnet18-light", "quicknet", "vgg-small", "binarynet-small"]
     assert loaded == "[]"
 
 
