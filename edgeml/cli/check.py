@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgeml.cli.export import parity_rows, print_rows
-from edgeml.cli.output import json_option, note, print_json
+from edgeml.cli.export import parity_rows
+from edgeml.cli.output import json_option, note, print_json, print_rows
 from edgeml.cli.source_options import source_options
 
 _FAILED = 4

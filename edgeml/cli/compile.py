@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeml.cli.compiler_options import compiler_options, compiler_progress, process_limits
-from edgeml.cli.export import parity_rows, print_rows
-from edgeml.cli.output import json_option, note, print_json
+from edgeml.cli.export import parity_rows
+from edgeml.cli.output import json_option, note, print_json, print_rows
 
 if TYPE_CHECKING:
-    from edgeml.cli.compile_speed import Speed
+    from edgeml.cli.speed import Speed
     from edgeml.compiler.compile import CompileResult
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -50,10 +50,11 @@ def command(
     it differs nothing is left of it (exit code 4). A library for this machine is measured too, and a model that came
     out slower than onnxruntime is called so.
     """
-    from edgeml.cli.compile_speed import measure_speed
+    from edgeml.cli.speed import measure_speed
     from edgeml.compiler.compile import TIMEOUT_S, compile_onnx
     from edgeml.core.device import Device
     from edgeml.core.target import Target
+    from edgeml.runtime.onnx_file import open_artifact
 
     path = source.with_suffix(".so") if output is None else output
     trials = tune or 0
@@ -73,14 +74,14 @@ def command(
             _write_bundle(result, bundle)
         speed = None
         if not no_measure and result.runs_on == Device("local"):
-            speed = measure_speed(source, result.artifact, threads=threads, progress=progress)
+            speed = measure_speed(result.artifact, open_artifact(source), threads=threads, progress=progress)
     if as_json:
         value = result.to_json() | {"speed": None if speed is None else speed.to_json()}
         print_json(value | {"bundle": None if bundle is None else str(bundle)})
     else:
         _print(result, speed, bundle)
     if speed is not None and speed.verdict == "slower":
-        note(f"edgeml: warning: {path} came out slower than onnxruntime runs {source}: {speed}")
+        note(f"edgeml: warning: {path} came out slower than onnxruntime runs {source}: {speed.than('onnxruntime')}")
 
 
 def _write_bundle(result: CompileResult, bundle: Path) -> None:
@@ -114,7 +115,7 @@ def _print(result: CompileResult, speed: Speed | None, bundle: Path | None) -> N
         rows.append(("in fp32", f"{len(floats)} that the file quantizes: {', '.join(floats[:_NAMES_SHOWN])}{more}"))
     rows += [("outputs", result.parity_note)] if result.parity is None else parity_rows(result.parity)
     rows += [("note", text) for text in result.notes]
-    rows.append(("time", "not measured" if speed is None else str(speed)))
+    rows.append(("time", "not measured" if speed is None else speed.than("onnxruntime")))
     if bundle is not None:
         rows.append(("bundle", f"{bundle} ({bundle.stat().st_size / 1e6:.2f} MB)"))
     print_rows(rows)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from edgeml.cli.output import json_option, note, print_json
+from edgeml.cli.output import json_option, note, print_json, print_rows
 from edgeml.cli.source_options import source_options
+from edgeml.cli.trees import compression_rows, measure_trees
 
 if TYPE_CHECKING:
+    from edgeml.cli.speed import Speed
     from edgeml.core.parity import ParityReport
-    from edgeml.export.compress_binary import CompressionReport
     from edgeml.export.export import CompressBinary, ExportPrecision, ExportResult
 
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Store the weights of binary layers as trees of differences, where that takes less room.",
 )
+@click.option("--no-measure", is_flag=True, help="With --compress-binary: do not measure time before and after.")
 @click.option(
     "--int8-peer",
     type=click.Path(path_type=Path),
@@ -58,6 +60,7 @@ def command(
     static_batch: bool,
     inline_functions: bool,
     compress_binary: str,
+    no_measure: bool,
     int8_peer: Path | None,
     as_json: bool,
 ) -> None:
@@ -125,13 +128,16 @@ def command(
         )
     for warning in result.warnings:
         note(f"note: {warning}")
+    speed = None
+    if result.compression is not None and not no_measure:
+        speed = measure_trees(result.artifact)
     if as_json:
-        print_json(result.to_json())
+        print_json(result.to_json() | {"compression_speed": None if speed is None else speed.to_json()})
     else:
-        _print(result)
+        _print(result, speed)
 
 
-def _print(result: ExportResult) -> None:
+def _print(result: ExportResult, speed: Speed | None) -> None:
     artifact = result.artifact
     rows = [
         ("file", f"{artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)"),
@@ -156,22 +162,8 @@ def _print(result: ExportResult) -> None:
             )
         )
     if result.compression is not None:
-        rows += _compression_rows(result.compression)
+        rows += compression_rows(result.compression, speed)
     print_rows(rows)
-
-
-def _compression_rows(report: CompressionReport) -> list[tuple[str, str]]:
-    """What the trees save; whether they also save time is another question, which `edgeml bench` answers."""
-    trees = sum(layer.compressed for layer in report.layers)
-    rows = [
-        ("trees", f"{trees} of {len(report.layers)} binary convolutions; {report.mean_edge:.1%} of bits differ"),
-        ("binary weights", f"{report.bits_before} bits before, {report.bits_after} after"),
-    ]
-    if report.bit_operations_before is not None and report.bit_operations_after is not None:
-        rows.append(
-            ("bit-operations", f"{report.bit_operations_before:.3e} before, {report.bit_operations_after:.3e} after")
-        )
-    return [*rows, ("tree depth", f"{report.depth} at most")]
 
 
 def parity_rows(report: ParityReport) -> list[tuple[str, str]]:
@@ -205,10 +197,3 @@ def parity_rows(report: ParityReport) -> list[tuple[str, str]]:
             text += f", accuracy {data.accuracy:.2%} of {data.reference_accuracy:.2%}"
         rows.append((data.data, text))
     return rows
-
-
-def print_rows(rows: list[tuple[str, str]]) -> None:
-    """Print a two-column table on stdout."""
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        click.echo(f"{name:<{width}}  {text}")

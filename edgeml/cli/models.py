@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from edgeml.cli.output import json_option, print_json
+from edgeml.cli.output import json_option, print_json, print_rows
+from edgeml.cli.trees import compression_of, compression_rows, print_layers
+from edgeml.core.errors import UsageError
 
 
 @click.group("models")
@@ -38,8 +41,14 @@ def list_models(as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("name")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Weights of a binary network: tells what trees of differences would save in them.",
+)
+@click.option("--no-measure", is_flag=True, help="With --weights: do not measure time before and after.")
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show(name: str, weights: Path | None, no_measure: bool, as_json: bool) -> None:
     """Show one network: stages, input transform, published accuracy.
 
     NAME is one that `edgeml models list` shows, or a scaled one such as tinynet-r28-w0.35-d0.5-small.
@@ -47,10 +56,25 @@ def show(name: str, as_json: bool) -> None:
     from edgeml.models.overview import describe
 
     value = describe(name).to_json()
+    if weights is not None and not value["bits"]:
+        raise UsageError(f"--weights tells of the weights of binary layers, and {name} has none; leave it out")
+    found = None if weights is None else compression_of(name, weights, measure=not no_measure)
     if as_json:
-        print_json(value)
+        print_json(
+            value
+            if found is None
+            else value
+            | {
+                "compression": found.report.to_json(),
+                "compression_speed": None if found.speed is None else found.speed.to_json(),
+            }
+        )
         return
     _print_description(value)
+    if found is not None:
+        print_layers(found.report)
+        click.echo()
+        print_rows(compression_rows(found.report, found.speed))
 
 
 def _print_description(value: dict[str, Any]) -> None:

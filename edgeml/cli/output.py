@@ -18,3 +18,10 @@ def print_json(value: dict[str, Any], *, schema_version: int = 1) -> None:
 def note(message: str) -> None:
     """Tell the user something on stderr."""
     click.echo(message, err=True)
+
+
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print a two-column table on stdout."""
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(f"{name:<{width}}  {text}")

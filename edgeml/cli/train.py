@@ -27,6 +27,12 @@ from edgeml.cli.output import json_option, note, print_json
 )
 @click.option("--batch-size", type=int, help="Images per step; the learning rate follows.  [default: the recipe's]")
 @click.option("--lr", "learning_rate", type=float, help="Peak learning rate.  [default: the recipe's]")
+@click.option(
+    "--tree-weight",
+    type=click.FloatRange(min=0),
+    help="Of the loss that makes the filters of a binary layer alike (docs/compress-a-binary-network.md).  "
+    "[default: the recipe's]",
+)
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="Of all draws.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output directory.")
 @click.option("--resolution", type=int, help="Input size in pixels.  [default: the name's, else the images']")
@@ -50,6 +56,7 @@ def command(
     recipe: str,
     batch_size: int | None,
     learning_rate: float | None,
+    tree_weight: float | None,
     seed: int,
     resume: bool,
     resolution: int | None,
@@ -71,6 +78,7 @@ def command(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        tree_weight=tree_weight,
         seed=seed,
         device=device,
         resolution=resolution,

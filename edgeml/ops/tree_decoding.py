@@ -66,11 +66,10 @@ def _row_of_filter(body: Body, filters: str, others: str) -> str:
 
 
 def _bits(body: Body, packed: str) -> str:
-    """All bits of a packed string, uint8 (bits)."""
+    """All bits of a packed string, bool (bits); by masks, as in `Body.unpacked`."""
     column = body.add("Unsqueeze", packed, body.constant([1], np.int64))
-    shifted = body.add("BitShift", column, body.constant(range(8), np.uint8), direction="RIGHT")
-    bits = body.add("BitwiseAnd", shifted, body.constant(1, np.uint8))
-    return body.add("Reshape", bits, body.constant([-1], np.int64))
+    bits = body.add("BitwiseAnd", column, body.constant([1 << bit for bit in range(8)], np.uint8))
+    return body.add("Cast", body.add("Reshape", bits, body.constant([-1], np.int64)), to=_BOOL)
 
 
 def _fields(body: Body, packed: str, width: str, count: str) -> str:
@@ -91,12 +90,12 @@ def _parent_bits(body: Body, others: str) -> str:
 
 
 def _ones(body: Body, bits: str) -> str:
-    """Where `bits` are set, int64 (set bits). NonZero would say so too, but onnxruntime does not fold it."""
+    """Where `bits`, bool, are set, int64 (set bits). NonZero would say so too, but onnxruntime does not fold it."""
     start, numbers = body.constant([0], np.int64), body.add("Cast", bits, to=_INT64)
     count = body.add("ReduceSum", numbers, start, keepdims=1)
     rank = body.add("Sub", body.add("CumSum", numbers, body.constant(0, np.int64)), body.constant([1], np.int64))
     # Every place goes to the slot of its rank; zeros share one slot behind the last, which is cut off.
-    slot = body.add("Where", body.add("Cast", bits, to=_BOOL), rank, count)
+    slot = body.add("Where", bits, rank, count)
     empty = body.add("Expand", start, body.add("Add", count, body.constant([1], np.int64)))
     places = _range(body, body.add("Shape", bits))
     filled = body.add("ScatterElements", empty, slot, places, axis=0, reduction="add")

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from edgeml.cli import compile_speed
+from edgeml.cli import speed
 from edgeml.cli.compile import command
-from edgeml.cli.compile_speed import Speed
+from edgeml.cli.speed import Speed
 from edgeml.compiler import compile as stage
 from edgeml.compiler.compile import CompileResult
 from edgeml.compiler.placed_operator import PlacedOperator
@@ -25,7 +25,16 @@ from edgeml.runtime.onnx_file import open_artifact
 
 WriteConvNet = Callable[..., Path]
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/compile.schema.json").read_text(encoding="utf-8"))
-SLOWER = Speed(time_ratio=1.5, ci95=(1.4, 1.6), verdict="slower", threads=1, batch=1, warnings=())
+SLOWER = Speed(
+    milliseconds=3.0,
+    other_milliseconds=2.0,
+    time_ratio=1.5,
+    ci95=(1.4, 1.6),
+    verdict="slower",
+    threads=1,
+    batch=1,
+    warnings=(),
+)
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def asked(write_conv_net: WriteConvNet, tmp_path: Path, monkeypatch: pytest.Monk
         )
 
     monkeypatch.setattr(stage, "compile_onnx", compiled)
-    monkeypatch.setattr(compile_speed, "measure_speed", lambda *_, **__: SLOWER)
+    monkeypatch.setattr(speed, "measure_speed", lambda *_, **__: SLOWER)
     monkeypatch.chdir(tmp_path)
     return options
 

@@ -27,7 +27,15 @@ def test_json_holds_the_manifest_and_the_parity_figures(tmp_path: Path) -> None:
     code, text = _run(*SMALL, "--output", str(output), "--precision", "int8", "--calibration", "digits", "--json")
     assert code == 0
     value = json.loads(text)
-    assert set(value) == {"schema_version", "artifact", "parity", "float_nodes", "warnings", "compression"}
+    assert set(value) == {
+        "schema_version",
+        "artifact",
+        "parity",
+        "float_nodes",
+        "warnings",
+        "compression",
+        "compression_speed",
+    }
     assert value["artifact"]["precision"] == "int8"
     assert value["parity"]["passed"]
     assert set(value["float_nodes"][0]) == {"name", "reason", "share_of_macs"}

@@ -110,6 +110,7 @@ def test_training_starts_from_given_weights(edgeml: Edgeml, tmp_path: Path, data
         ([_NETWORK, "--data", "digits:test"], 2, "would spoil the test split"),
         ([_NETWORK, "--data", "digits", "--recipe", "slow"], 2, "unknown recipe 'slow'"),
         ([_NETWORK, "--data", "digits", "--epochs", "0"], 2, "epochs 0 is not possible"),
+        ([_NETWORK, "--data", "digits", "--tree-weight", "-1"], 2, "Invalid value for '--tree-weight'"),
         ([_NETWORK, "--data", "digits", "--device", "tpu"], 2, "tpu"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -162,6 +163,7 @@ def get_recipe(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    tree_weight: float | None = None,
     flip: bool | None = None,
 ) -> Recipe:
     """The recipe called `name`, with what is given replaced.
@@ -172,6 +174,7 @@ def get_recipe(
             of a binary network always.
         batch_size: images per step; the learning rate follows in proportion.
         learning_rate: peak learning rate at this very batch size.
+        tree_weight: of the loss that makes the filters of binary layers alike.
         flip: False keeps left and right apart (digits, letters).
 
     Raises:
@@ -191,6 +194,9 @@ def get_recipe(
     if learning_rate is not None:
         _check("learning rate", learning_rate, 0 < learning_rate < 100, "a number above 0 and below 100")
         recipe = replace(recipe, learning_rate=learning_rate, reference_batch=recipe.batch_size)
+    if tree_weight is not None:
+        _check("tree weight", tree_weight, 0 <= tree_weight < math.inf, "a number of 0 or more")
+        recipe = replace(recipe, tree_weight=tree_weight)
     if flip is False:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=False))
     return recipe

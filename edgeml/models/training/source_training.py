@@ -27,6 +27,7 @@ class TrainOptions:
         epochs: passes over the training split.
         batch_size: images per step.
         learning_rate: peak learning rate at this batch size.
+        tree_weight: of the loss that makes the filters of binary layers alike.
         seed: of the fresh weights and everything drawn in training.
         device: "auto", "cpu" or "cuda".
         resolution: input height and width in pixels.
@@ -39,6 +40,7 @@ class TrainOptions:
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    tree_weight: float | None = None
     seed: int = 0
     device: str = "auto"
     resolution: int | None = None
@@ -97,6 +99,7 @@ def _recipe(dataset: Dataset, options: TrainOptions) -> Recipe:
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        tree_weight=options.tree_weight,
         # Mirrored clothes and photos are still themselves; mirrored digits are not, nor, to be safe, other grey images.
         flip=None if dataset.kind == "fashion-mnist" or dataset.channels == 3 else False,
     )

@@ -47,3 +47,10 @@ def test_flips_can_be_switched_off() -> None:
 def test_impossible_values_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         get_recipe(**values)  # type: ignore[arg-type]
+
+
+def test_the_weight_of_the_tree_loss_is_the_user_s_or_the_recipe_s() -> None:
+    assert get_recipe("binary").tree_weight == 0
+    assert get_recipe("binary", tree_weight=0.01).tree_weight == 0.01
+    with pytest.raises(UsageError, match="tree weight nan is not possible"):
+        get_recipe("binary", tree_weight=float("nan"))
