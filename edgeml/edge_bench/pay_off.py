@@ -25,8 +25,10 @@ class PayOff:
     Attributes:
         contender: index of the binary network in the run.
         peer: index of its int8 peer; None where the run has none.
-        outcome: "pays" or "does not pay" where the two are of equal accuracy and differ in latency; "not shown" where
-            one of these is not known or not so; "unknown" where there is no peer.
+        outcome: "pays" where the binary network is faster and as accurate, or faster and more accurate; "does not pay"
+            where it is slower and as accurate, or slower and less accurate; "not shown" where latency or accuracy is
+            not known, the latencies cannot be told apart, or one network is faster and the other more accurate;
+            "unknown" where there is no peer.
         sentence: the judgement with its figures, without a full stop.
     """
 
@@ -103,6 +105,13 @@ def _sentence(comparison: Comparison, name: str, peer: str) -> tuple[PayOffOutco
         while digits < 6 and float(f"{ends[0]:.{digits}f}") == 0:
             digits += 1
         amount = f"{abs(difference):.{digits}f} points [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+        # Better in both, or worse in both, needs no peer of equal accuracy: one would only widen the gap.
+        if told is not None and (comparison.verdict == "faster") == (difference > 0):
+            wins = difference > 0
+            verdict = "it pays" if wins else "it does not pay"
+            return "pays" if wins else "does not pay", (
+                f"{latency}, and {better} is more accurate than {worse} by {amount}: {verdict}"
+            )
         return "not shown", (
             f"{latency}, but {better} is more accurate than {worse} by {amount}: pay-off not shown, since it takes an "
             "int8 peer of equal accuracy"

@@ -63,13 +63,28 @@ def test_no_difference_in_latency_shows_nothing(judge: Judge) -> None:
     assert judge(against_peer(1.0, 0.95, 1.05)).outcome == "not shown"
 
 
-def test_an_interval_without_zero_says_who_is_more_accurate(judge: Judge) -> None:
+def test_faster_at_less_accuracy_asks_for_another_peer(judge: Judge) -> None:
     worse = judge(against_peer(2.0, 1.9, 2.1, -0.02, (-0.025, -0.015)))
     assert worse.outcome == "not shown"
     assert "but small int8 is more accurate than bnn binary by 2.0 points [1.5, 2.5]" in worse.sentence
-    better = judge(against_peer(2.0, 1.9, 2.1, 0.02, (0.015, 0.025)))
+    better = judge(against_peer(0.5, 0.4, 0.625, 0.02, (0.015, 0.025)))
     assert better.outcome == "not shown"
     assert "but bnn binary is more accurate than small int8 by 2.0 points [1.5, 2.5]" in better.sentence
+
+
+def test_better_in_both_pays_and_worse_in_both_does_not(judge: Judge) -> None:
+    better = judge(against_peer(2.0, 1.9, 2.1, 0.02, (0.015, 0.025)))
+    assert better.outcome == "pays"
+    assert better.sentence.endswith(
+        "small int8, and bnn binary is more accurate than small int8 by 2.0 points [1.5, 2.5]: it pays"
+    )
+    worse = judge(against_peer(0.5, 0.4, 0.625, -0.02, (-0.025, -0.015)))
+    assert worse.outcome == "does not pay"
+    assert worse.sentence.endswith(
+        "small int8 is more accurate than bnn binary by 2.0 points [1.5, 2.5]: it does not pay"
+    )
+    unclear = judge(against_peer(1.0, 0.9, 1.1, 0.02, (0.015, 0.025)))
+    assert unclear.outcome == "not shown"
 
 
 def test_without_accuracies_nothing_is_shown(judge: Judge) -> None:
