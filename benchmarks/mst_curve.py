@@ -22,7 +22,7 @@ from edgeml.models.source import load_source
 from edgeml.models.training.recipe import get_recipe
 from edgeml.models.training.run import train
 
-WEIGHTS = (0.0, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)
+WEIGHTS = (0.0, 1e-3, 2e-3, 4e-3, 6e-3, 1e-2)
 
 
 def storage(module: torch.nn.Module) -> dict[str, Any]:
