@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from edgeml.export.int8_costs import Part, Wire
-from edgeml.ops.registry import operators
+from edgeml.ops.registry import binary_operators
 
 
 def between_binary_layers(parts: Sequence[Part], wires: Sequence[Wire]) -> frozenset[int]:
@@ -18,7 +18,8 @@ def between_binary_layers(parts: Sequence[Part], wires: Sequence[Wire]) -> froze
         parts: of the graph.
         wires: tensors between parts.
     """
-    binary = [index for index, part in enumerate(parts) if part.kind in operators()]
+    known = binary_operators()
+    binary = [index for index, part in enumerate(parts) if part.kind in known]
     forward: dict[int, set[int]] = {}
     backward: dict[int, set[int]] = {}
     for wire in wires:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgeml.export.run_onnx import Values, input_spec, run_values
 from edgeml.ops.domain import DOMAIN
-from edgeml.ops.registry import operators
+from edgeml.ops.registry import binary_operators
 
 if TYPE_CHECKING:
     import onnx
@@ -63,9 +63,9 @@ class Binarization:
 
 
 def binarizations(model: onnx.ModelProto) -> tuple[Binarization, ...]:
-    """Where `model` takes signs, in the order of its nodes: at edgeml's operators, and at their bodies written out."""
+    """Where `model` takes signs, in the order of its nodes: at binary operators, and at their bodies written out."""
     nodes = list(model.graph.node)
-    known = operators()
+    known = binary_operators()
     slots = {
         op_type: [entry.name for entry in known[op_type].schema().inputs].index("threshold")
         for op_type in {node.op_type for node in nodes if node.domain == DOMAIN and node.op_type in known}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeml.core.binary_storage import BinaryStorage
 from edgeml.ops.domain import DOMAIN
-from edgeml.ops.registry import operators
+from edgeml.ops.registry import binary_operators
 
 if TYPE_CHECKING:
     import onnx
@@ -21,7 +21,8 @@ def binary_storage(model: onnx.ModelProto) -> BinaryStorage | None:
     """
     from onnx import TensorProto
 
-    nodes = [node for node in model.graph.node if node.domain == DOMAIN and node.op_type in operators()]
+    known = binary_operators()
+    nodes = [node for node in model.graph.node if node.domain == DOMAIN and node.op_type in known]
     if not nodes:
         return None
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -36,7 +37,7 @@ def binary_storage(model: onnx.ModelProto) -> BinaryStorage | None:
         layers=len(nodes),
         weight_bits=weight_bits,
         file_bytes=sum(node.ByteSize() for node in nodes) + sum(tensors[name].ByteSize() for name in used),
-        body_bytes=sum(body.ByteSize() for body in model.functions if body.domain == DOMAIN),
+        body_bytes=sum(body.ByteSize() for body in model.functions if body.domain == DOMAIN and body.name in known),
         float32_bytes=_FLOAT32_BYTES * (weight_bits + outputs),
         float_parameters=sum(_elements(tensor) for tensor in tensors.values() if tensor.data_type in floats),
     )
@@ -44,7 +45,7 @@ def binary_storage(model: onnx.ModelProto) -> BinaryStorage | None:
 
 def _size(node: onnx.NodeProto, tensors: dict[str, onnx.TensorProto]) -> tuple[int, int]:
     """Filters of a layer and bits of each."""
-    names = [entry.name for entry in operators()[node.op_type].schema().inputs]
+    names = [entry.name for entry in binary_operators()[node.op_type].schema().inputs]
     scale = tensors.get(node.input[names.index("scale")])
     filters = 0 if scale is None else _elements(scale)
     attributes = {entry.name: entry for entry in node.attribute}

@@ -7,9 +7,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeml.ops import binary_conv, binary_dense, tree_binary_conv
+from edgeml.ops.residual import (
+    residual_add,
+    residual_concat,
+    residual_conv,
+    residual_pool,
+    residual_resize,
+    residual_table,
+    tile_gate,
+)
 
 if TYPE_CHECKING:
     import onnx
+
+_BINARY = (binary_conv, binary_dense, tree_binary_conv)
+_RESIDUAL = (
+    tile_gate,
+    residual_conv,
+    residual_add,
+    residual_concat,
+    residual_table,
+    residual_pool,
+    residual_resize,
+)
 
 
 @dataclass(frozen=True)
@@ -29,5 +49,14 @@ class Operator:
 
 def operators() -> Mapping[str, Operator]:
     """The operators by name."""
-    modules = (binary_conv, binary_dense, tree_binary_conv)
-    return {module.NAME: Operator(module.NAME, module.schema, module.function) for module in modules}
+    return {**binary_operators(), **residual_operators()}
+
+
+def binary_operators() -> Mapping[str, Operator]:
+    """Those that take signs of their input and have a threshold for them, by name."""
+    return {module.NAME: Operator(module.NAME, module.schema, module.function) for module in _BINARY}
+
+
+def residual_operators() -> Mapping[str, Operator]:
+    """Those of residual video, which compute what changed since the frame before, by name."""
+    return {module.NAME: Operator(module.NAME, module.schema, module.function) for module in _RESIDUAL}

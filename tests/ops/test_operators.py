@@ -139,7 +139,7 @@ def test_the_reference_refuses_shapes_that_do_not_fit() -> None:
         binary_dense.counts(case.x, case.packed, case.threshold, features=1000)
 
 
-@pytest.mark.parametrize("name", ["BinaryConv", "BinaryDense", "TreeBinaryConv"])
+@pytest.mark.parametrize("name", sorted(operators()))
 def test_schema_and_body_name_the_same_inputs_and_attributes(name: str) -> None:
     operator = operators()[name]
     schema, function = operator.schema(), operator.function(18)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeml.ops.domain import DOMAIN
+from edgeml.ops.registry import residual_operators
 
 if TYPE_CHECKING:
     import onnx
@@ -83,6 +84,8 @@ def finding(node: onnx.NodeProto, reason: str) -> Finding:
 
 def way_round(node: onnx.NodeProto) -> str:
     """What can be done instead of compiling `node`."""
+    if node.domain == DOMAIN and node.op_type in residual_operators():
+        return _ONNXRUNTIME
     if node.domain == DOMAIN:
         return f"store its weights in the file in the shape that the operator's definition gives, or {_ONNXRUNTIME}"
     if node.domain not in {"", "ai.onnx"}:
