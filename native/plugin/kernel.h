@@ -42,6 +42,9 @@ class KernelInfo {
   std::int64_t integer(const char* name) const;
   std::int64_t integer(const char* name, std::int64_t otherwise) const;
 
+  // Of an attribute that is there, a float32; throws InvalidModel where it is absent or of another type.
+  float real(const char* name) const;
+
   // Of an attribute of exactly Size integers.
   template <std::size_t Size>
   std::array<std::int64_t, Size> integers(const char* name) const {
@@ -97,6 +100,9 @@ class KernelContext final : public Parallel {
   }
   std::uint32_t* word_output(std::size_t index, const Shape& shape) const {
     return static_cast<std::uint32_t*>(output(index, shape));
+  }
+  std::uint8_t* byte_output(std::size_t index, const Shape& shape) const {
+    return static_cast<std::uint8_t*>(output(index, shape));
   }
 
   // Throws the first exception that a task threw, after all tasks have ended.

@@ -71,6 +71,7 @@ enum Slot : std::size_t {
   kGetDimensionsCount = 61,
   kGetDimensions = 62,
   kGetTensorTypeAndShape = 65,
+  kKernelInfoGetAttributeFloat = 85,
   kKernelInfoGetAttributeInt64 = 86,
   kKernelContextGetInput = 90,
   kKernelContextGetOutput = 91,
@@ -87,7 +88,7 @@ enum Slot : std::size_t {
 enum ErrorCode : int { kFail = 1, kInvalidArgument = 2, kRuntimeException = 6 };
 
 // Of ONNX's TensorProto.DataType, which onnxruntime's element types agree with for these.
-enum ElementType : int { kFloat = 1, kUint8 = 2, kUint32 = 12 };
+enum ElementType : int { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kUint32 = 12 };
 
 // Of OrtCustomOpInputOutputCharacteristic and OrtMemType.
 constexpr int kRequired = 0;

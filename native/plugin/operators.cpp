@@ -12,6 +12,13 @@ const std::vector<Operator>& operators() {
       packed_max_pool_operator(),
       average_pool_channels_last_operator(),
       tree_binary_conv_operator(),
+      tile_gate_operator(),
+      residual_add_operator(),
+      residual_conv_operator(),
+      residual_concat_operator(),
+      residual_table_operator(),
+      residual_pool_operator(),
+      residual_resize_operator(),
   };
   return all;
 }

@@ -15,6 +15,13 @@ Operator packed_binary_conv_sum_operator();
 Operator packed_max_pool_operator();
 Operator average_pool_channels_last_operator();
 Operator tree_binary_conv_operator();
+Operator tile_gate_operator();
+Operator residual_add_operator();
+Operator residual_conv_operator();
+Operator residual_concat_operator();
+Operator residual_table_operator();
+Operator residual_pool_operator();
+Operator residual_resize_operator();
 
 // All of them, in the order of their names; built once and kept to the end of the process.
 const std::vector<Operator>& operators();
