@@ -32,10 +32,10 @@ from edgeml.models.video.clips.moving_objects import CLASSES
 from edgeml.models.video.clips.opening import open_clip
 from edgeml.models.video.clips.segmentation_training import (
     SegmentationRecipe,
-    segmentation_preprocessing,
     train_segmentation,
 )
 from edgeml.models.video.clips.training_set import FIRST_TRAINING_SEED
+from edgeml.models.video.family import segmentation_preprocessing
 from edgeml.models.video.graph import VideoGraph
 from edgeml.models.video.networks.encoder_decoder import EncoderDecoder
 from edgeml.models.video.resq.bit_operations import BitOperations, bit_operations, tiled_bit_operations

@@ -31,7 +31,7 @@ class Entry:
 
 _ENTRIES: dict[str, Entry] = {}
 # Modules that register networks when they are imported. They import torch only inside their builders.
-_MODULES = ("edgeml.models.tinynet.family", "edgeml.models.binary.family")
+_MODULES = ("edgeml.models.tinynet.family", "edgeml.models.binary.family", "edgeml.models.video.family")
 
 
 def register(name: str, *, family: str) -> Callable[[Builder], Builder]:

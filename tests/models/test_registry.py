@@ -20,7 +20,9 @@ def test_the_networks_are_listed_without_loading_anything_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     listed, loaded = done.stdout.splitlines()
     tinynets = ["tinynet-a", "tinynet-b", "tinynet-c", "tinynet-d", "tinynet-e", "efficientnet-b0"]
-    assert listed.split() == [*tinynets, "birealnet18", "birealnet18-light", "quicknet", "vgg-small", "binarynet-small"]
+    binary = ["birealnet18", "birealnet18-light", "quicknet", "vgg-small", "binarynet-small"]
+    video = ["encoder-decoder", "two-branch", "tinynet-c-lite", "tinynet-e-lite"]
+    assert listed.split() == [*tinynets, *binary, *video]
     assert loaded == "[]"
 
 
@@ -57,12 +59,13 @@ def test_a_network_can_be_registered_and_not_twice(monkeypatch: pytest.MonkeyPat
 def test_classes_channels_and_resolution_are_arguments(name: str) -> None:
     import torch
 
-    network = registry.find(name).build(classes=7, in_channels=2, resolution=40)
+    network = registry.find(name).build(classes=7, in_channels=2, resolution=64)
     assert network.name == name
     assert not network.module.training
-    assert network.input_shape == (2, 40, 40)
+    assert network.input_shape == (2, 64, 64)
     with torch.no_grad():
-        assert network.module(torch.zeros(2, 2, 40, 40)).shape == (2, 7)
+        maps = (64, 64) if network.family == "segmentation" else ()
+        assert network.module(torch.zeros(2, 2, 64, 64)).shape == (2, 7, *maps)
 
 
 @pytest.mark.torch
