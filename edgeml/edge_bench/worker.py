@@ -16,27 +16,20 @@ An answer is {"ok": {...}} or {"error": message, "kind": name of the EdgeMLError
 
 from __future__ import annotations
 
-import gc
-import json
-import os
-import signal
-import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeml.core.artifact import Artifact
 from edgeml.core.device import Device
-from edgeml.core.errors import EdgeMLError
 from edgeml.core.session import Feeds, Session, SessionOptions
 from edgeml.edge_bench.feeds import as_input, batch_of, only_input, random_feeds, sample_feeds
-from edgeml.edge_bench.memory import bound_memory, peak_memory_bytes
+from edgeml.edge_bench.memory import bound_memory
 from edgeml.edge_bench.warmup import warm_up
+from edgeml.edge_bench.worker_loop import Command, run_worker, timed
 from edgeml.runtime.registry import get_runtime, import_package
 from edgeml.runtime.threads import available_threads
 
@@ -52,23 +45,16 @@ class Worker:
         self._batch = batch
         self._next = 0
 
+    @property
+    def commands(self) -> dict[str, Command]:
+        """What it obeys, by name."""
+        return {"warm_up": self.warm_up, "sample": self.sample, "predict": self.predict}
+
     def take(self, runs: int) -> list[int]:
         """Latency of each of `runs` runs in nanoseconds: the call of `Session.run` on feeds that lie ready."""
-        run, clock = self._session.run, time.perf_counter_ns
         turn = [self._feeds[(self._next + index) % len(self._feeds)] for index in range(runs)]
         self._next += runs
-        latencies = []
-        collecting = gc.isenabled()
-        gc.disable()  # a collection would land in some sample
-        try:
-            for feeds in turn:
-                start = clock()
-                run(feeds)
-                latencies.append(clock() - start)
-        finally:
-            if collecting:
-                gc.enable()
-        return latencies
+        return timed(self._session.run, turn)
 
     def warm_up(self, limit_s: float) -> dict[str, Any]:
         """Run until latency settles."""
@@ -108,8 +94,8 @@ def open_worker(
     batch: int,
     seed: int,
     samples: str | None,
-) -> tuple[Worker, dict[str, Any]]:
-    """A worker for one artifact, and what opening it took.
+) -> tuple[dict[str, Command], dict[str, Any]]:
+    """What a worker for one artifact obeys, and what opening it took.
 
     Raises:
         EdgeMLError: the artifact cannot be opened or fed.
@@ -127,45 +113,16 @@ def open_worker(
     else:
         feeds = sample_feeds(session.inputs, np.load(samples, mmap_mode="r"), size)
     session.run(feeds[0])  # a model that does not fit its feeds is told of now, not while others wait
-    return Worker(session, feeds, size), {
+    return Worker(session, feeds, size).commands, {
         "load_ms": load_ms,
         "threads": available_threads() if threads is None else threads,
         "batch": size,
     }
 
 
-def serve(requests: TextIO, replies: TextIO) -> None:
-    """Obey the commands of `requests` until one is "stop" or there are no more."""
-    commands: dict[str, Callable[..., dict[str, Any]]] = {"memory": lambda: {"peak_memory_bytes": peak_memory_bytes()}}
-    for line in requests:
-        request = json.loads(line)
-        command = request.pop("command")
-        if command == "stop":
-            return
-        try:
-            if command == "open":
-                worker, answer = open_worker(**request)
-                commands |= {"warm_up": worker.warm_up, "sample": worker.sample, "predict": worker.predict}
-            else:
-                answer = commands[command](**request)
-            reply: dict[str, Any] = {"ok": answer}
-        except MemoryError:
-            reply = {"error": "it needs more memory than this machine has available", "kind": EdgeMLError.__name__}
-        except EdgeMLError as error:
-            reply = {"error": str(error), "kind": type(error).__name__}
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
-
-
 def main() -> None:
     """Serve on this process's stdin and stdout."""
-    with suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator, which then closes stdin
-    # Whatever a library prints goes to stderr: the answers have a channel of their own.
-    channel = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with os.fdopen(channel, "w", encoding="utf-8") as replies, suppress(BrokenPipeError):
-        serve(sys.stdin, replies)
+    run_worker(open_worker)
 
 
 if __name__ == "__main__":

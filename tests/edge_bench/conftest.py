@@ -12,6 +12,8 @@ from edgeml.core.host import HostInfo
 from edgeml.edge_bench.statistics import compare
 from edgeml.edge_bench.statistics import verdicts as ratio_verdicts
 from edgeml.edge_bench.verdict import baseline_index
+from edgeml.edge_bench.video.results import VideoResult
+from tests.edge_bench.video_run import video_result
 
 MakeContender = Callable[..., Contender]
 MakeResult = Callable[..., BenchResult]
@@ -108,3 +110,9 @@ def make_result() -> MakeResult:
         )
 
     return make
+
+
+@pytest.fixture
+def clip_result(make_result: MakeResult, make_contender: MakeContender) -> VideoResult:
+    """A made-up run on a clip."""
+    return video_result(make_result([make_contender()]).host)

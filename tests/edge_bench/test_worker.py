@@ -14,7 +14,8 @@ from onnx import helper, numpy_helper
 
 from edgeml.core.errors import EdgeMLError, UntrustedFileError, UsageError
 from edgeml.edge_bench.client import WorkerProcess
-from edgeml.edge_bench.worker import serve
+from edgeml.edge_bench.worker import open_worker
+from edgeml.edge_bench.worker_loop import serve
 from edgeml.runtime.onnx_file import open_artifact
 
 TIMEOUT_S = 60.0
@@ -61,10 +62,10 @@ def test_a_worker_opens_warms_up_samples_predicts_and_stops(
 def test_what_libraries_print_does_not_reach_the_answers() -> None:
     program = (
         "import os, sys\n"
-        "from edgeml.edge_bench import worker\n"
+        "from edgeml.edge_bench import worker, worker_loop\n"
         "def loud():\n"
         "    print('from python'); os.write(1, b'from C\\n'); return 7\n"
-        "worker.peak_memory_bytes = loud\n"
+        "worker_loop.peak_memory_bytes = loud\n"
         "worker.main()\n"
     )
     done = subprocess.run(
@@ -147,7 +148,7 @@ def test_a_model_that_asks_for_too_much_memory_gets_one_line(tmp_path: Path) -> 
 
 def test_the_coordinator_leaving_ends_the_worker() -> None:
     answers = io.StringIO()
-    serve(io.StringIO('{"command": "memory"}\n{"command": "stop"}\n{"command": "memory"}\n'), answers)
+    serve(io.StringIO('{"command": "memory"}\n{"command": "stop"}\n{"command": "memory"}\n'), answers, open_worker)
     assert len(answers.getvalue().splitlines()) == 1
     done = subprocess.run(
         [sys.executable, "-m", "edgeml.edge_bench.worker"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60

@@ -160,7 +160,8 @@ def test_an_open_but_idle_session_takes_no_processor_time(net: Path) -> None:
 
 def test_telemetry_is_off_before_onnxruntime_is_loaded() -> None:
     program = (
-        "import os, edgeml.runtime.onnxruntime_session as s; s._import(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+        "import os, edgeml.runtime.onnxruntime_loading as s; s.import_onnxruntime();"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)

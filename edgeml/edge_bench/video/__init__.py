@@ -1,0 +1,1 @@
+"""Measures networks for video: streams against the same network run on every frame, block by block in turn."""
