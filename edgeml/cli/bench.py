@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
+_VIDEO_PREFIX = "video:"
 
 
 @click.command("bench")
@@ -36,6 +37,11 @@ _COUNT = click.IntRange(min=1)
 @click.option("--batch", default=1, show_default=True, type=_COUNT, help="Samples in one run.")
 @click.option("--data", help="Measure accuracy on this data, and feed it while timing: fashion-mnist, folder:DIR, ...")
 @click.option("--limit", type=_COUNT, help="Use at most so many samples of the data.  [default: all]")
+@click.option(
+    "--key-interval",
+    type=click.IntRange(min=0),
+    help="Frames from one key frame to the next, with --data video:...; 0: no limit.  [default: as the files say]",
+)
 @click.option("--seconds", default=4.0, show_default=True, help="Running time for each contender, over all launches.")
 @click.option("--samples", type=_COUNT, help="Timed runs for each contender, in place of --seconds.")
 @click.option(
@@ -53,6 +59,7 @@ def command(
     batch: int,
     data: str | None,
     limit: int | None,
+    key_interval: int | None,
     seconds: float,
     samples: int | None,
     launches: int,
@@ -65,7 +72,8 @@ def command(
 
     Every file runs in processes of its own and their samples are taken in turn. The same file may be given twice to see
     whether the machine is quiet enough to tell files apart. The int8 peer that a binary network's manifest names is
-    measured beside it.
+    measured beside it. NAME.residual.onnx is measured on a clip, --data video:FILE, as a stream beside NAME.dense.onnx
+    and NAME.onnx.
     """
     from edgeml.core.device import Device
     from edgeml.edge_bench.bench import bench
@@ -76,15 +84,22 @@ def command(
 
     if limit is not None and data is None:
         raise UsageError("--limit says how many samples of the data to use; give --data too")
+    if data is not None and data.startswith(_VIDEO_PREFIX):
+        from edgeml.cli.bench_video import run
+
+        run(click.get_current_context().params)
+        return
+    if key_interval is not None:
+        raise UsageError("--key-interval is for networks for video; give --data video:FILE too")
     target = Device.parse(device)
     settings = BenchSettings(seconds=seconds, launches=launches, samples=samples, batch=batch, seed=seed)
-    _check_writable(output, report)
+    check_writable(output, report)
     opened, peer_remarks = with_peers([open_artifact(path) for path in artifacts], runtime=runtime)
     labelled, remarks = ([None] * len(opened), []) if data is None else _samples(opened, data, limit)
     remarks = [*peer_remarks, *remarks]
     for remark in remarks:
         note(f"edgeml: warning: {remark}")
-    with _progress() as progress:
+    with progress_bar() as progress:
         result = bench(
             opened,
             device=target,
@@ -109,7 +124,7 @@ def command(
         _print(result, seen=set(remarks))
 
 
-def _check_writable(output: Path | None, report: Path | None) -> None:
+def check_writable(output: Path | None, report: Path | None) -> None:
     """Refuse before the measurement what would fail after it."""
     for path in (output, report):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
@@ -137,7 +152,7 @@ def _samples(artifacts: Sequence[Artifact], data: str, limit: int | None) -> tup
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A bar on stderr where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

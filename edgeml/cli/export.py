@@ -12,6 +12,7 @@ from edgeml.cli.source_options import source_options
 from edgeml.cli.trees import compression_rows, measure_trees
 
 if TYPE_CHECKING:
+    from edgeml.cli.export_video import VideoMode
     from edgeml.cli.speed import Speed
     from edgeml.core.parity import ParityReport
     from edgeml.export.export import CompressBinary, ExportPrecision, ExportResult
@@ -43,6 +44,22 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The int8 network beside the output that a binary one is to be judged against.",
 )
+@click.option(
+    "--video",
+    type=click.Choice(["gated", "resq"]),
+    help="Convert to a network for video, calibrated on --calibration video:CLIP (docs/stream-a-video.md).",
+)
+@click.option("--key-interval", type=click.IntRange(min=1), help="With --video: a whole frame every so many.")
+@click.option(
+    "--gate",
+    type=click.Choice(["auto", "exact"]),
+    help="With --video gated: what passes into the network.  [default: auto, from the clip's noise]",
+)
+@click.option(
+    "--residual-bits",
+    type=click.IntRange(2, 8),
+    help="With --video resq: of a residual's weights and activations.  [default: 4]",
+)
 @json_option
 def command(
     source: str,
@@ -62,6 +79,10 @@ def command(
     compress_binary: str,
     no_measure: bool,
     int8_peer: Path | None,
+    video: str | None,
+    key_interval: int | None,
+    gate: str | None,
+    residual_bits: int | None,
     as_json: bool,
 ) -> None:
     """Export a network to ONNX, quantize it, and prove it equal to its source.
@@ -69,6 +90,8 @@ def command(
     SOURCE is a network (see `edgeml models list`), timm:NAME, file.py:factory, module:factory or file.onnx. Nothing is
     written where the result does not agree with the source (exit code 4).
     """
+    from edgeml.cli.export_video import VideoOptions
+    from edgeml.cli.export_video import run as export_video
     from edgeml.core.errors import UsageError
     from edgeml.export.data import calibration_samples, evaluation_samples
     from edgeml.export.export import export, export_onnx
@@ -76,6 +99,41 @@ def command(
     from edgeml.export.to_onnx import DEFAULT_OPSET
     from edgeml.models.source import is_onnx_source
 
+    for_video = {"--key-interval": key_interval, "--gate": gate, "--residual-bits": residual_bits}
+    if video is not None:
+        others = {
+            "--precision": precision != "fp32",
+            "--data": data is not None,
+            "--opset": opset is not None,
+            "--inline-functions": inline_functions,
+            "--compress-binary": compress_binary != "none",
+            "--int8-peer": int8_peer is not None,
+            "--gate": gate is not None and video != "gated",
+            "--residual-bits": residual_bits is not None and video != "resq",
+        }
+        if refused := [name for name, given in others.items() if given]:
+            raise UsageError(f"{', '.join(refused)} cannot be given with --video {video}; leave it out")
+        if calibration is None:
+            raise UsageError("--video needs a clip to take ranges and noise from: add --calibration video:FILE")
+        asked = VideoOptions(
+            mode=cast("VideoMode", video),
+            calibration=calibration,
+            key_interval=key_interval,
+            gate=gate or "auto",
+            residual_bits=residual_bits or 4,
+        )
+        network = reference_network(
+            source,
+            classes=classes,
+            in_channels=in_channels,
+            resolution=resolution,
+            weights=weights,
+            input_shape=input_shape,
+        )
+        export_video(network, output, asked, weights=weights, as_json=as_json)
+        return
+    if refused := [name for name, value in for_video.items() if value is not None]:
+        raise UsageError(f"{', '.join(refused)} is for networks for video; add --video gated or --video resq")
     if precision == "int8" and calibration is None:
         raise UsageError(
             "--precision int8 needs data to take ranges from: add --calibration DATA, such as digits:train"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgeml.cli.output import json_option, note, print_json
+from edgeml.core.errors import UsageError
+
+_DEFAULT_RECIPE = "tinynet"
 
 
 @click.command("train")
 @click.argument("network", metavar="NAME")
-@click.option("--data", required=True, help="fashion-mnist, digits, folder:DIR or npz:FILE.")
+@click.option(
+    "--data", required=True, help="fashion-mnist, digits, folder:DIR, npz:FILE, or video:generated (segmentation)."
+)
 @click.option("--epochs", type=int, help="Passes over the training split.  [default: the recipe's]")
 @click.option(
     "--output",
@@ -21,7 +27,7 @@ from edgeml.cli.output import json_option, note, print_json
 )
 @click.option(
     "--recipe",
-    default="tinynet",
+    default=_DEFAULT_RECIPE,
     show_default=True,
     help="tinynet (as published), quick (minutes) or binary (binary networks).",
 )
@@ -70,8 +76,22 @@ def command(
     NAME is a network (see `edgeml models list`), timm:NAME, file.py:factory or module:factory. Classes, channels and
     size follow the data. After Ctrl-C, --resume goes on from the last full epoch.
     """
-    from edgeml.models.training.source_training import TrainOptions, train_source
     from edgeml.runtime.threads import available_threads
+
+    if data.startswith("video:"):
+        refused = {
+            "--resume": resume,
+            "--resolution": resolution,
+            "--tree-weight": tree_weight,
+            "--recipe": recipe not in {_DEFAULT_RECIPE, "scenes"},
+            "--device": device == "cuda",
+        }
+        if names := [name for name, given in refused.items() if given]:
+            raise UsageError(f"{', '.join(names)} cannot be given with drawn scenes; leave it out")
+        threads = threads or available_threads()
+        _train_on_scenes(network, data, output, epochs, batch_size, learning_rate, seed, init_weights, threads, as_json)
+        return
+    from edgeml.models.training.source_training import TrainOptions, train_source
 
     options = TrainOptions(
         recipe=recipe,
@@ -96,5 +116,36 @@ def command(
         return
     click.echo(
         f"{network}: top-1 {result.top1:.2%} on the test split of {data} after {result.epochs} epochs "
+        f"({result.seconds:.0f} s)\nweights: {result.weights}"
+    )
+
+
+def _train_on_scenes(
+    network: str,
+    data: str,
+    output: Path,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    seed: int,
+    init_weights: Path | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    from dataclasses import replace
+
+    from edgeml.models.video.clips.segmentation_training import SegmentationRecipe
+    from edgeml.models.video.scene_run import train_on_scenes
+
+    given: dict[str, Any] = {"epochs": epochs, "batch": batch_size, "peak_learning_rate": learning_rate}
+    recipe = replace(
+        SegmentationRecipe(seed=seed), **{name: value for name, value in given.items() if value is not None}
+    )
+    result = train_on_scenes(network, data, output, recipe=recipe, init_weights=init_weights, threads=threads)
+    if as_json:
+        print_json({"network": network, "data": data, "seed": seed, **result.to_json()})
+        return
+    click.echo(
+        f"{network}: mean IoU {result.mean_iou:.2%} on unseen scenes after {result.epochs} epochs "
         f"({result.seconds:.0f} s)\nweights: {result.weights}"
     )

@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 
 from edgeml.cli.main import cli
 from edgeml.core.errors import UsageError
+from edgeml.core.host import HostInfo
+from edgeml.edge_bench.video.results_json import write_results
+from tests.edge_bench.video_run import video_result
 
 HOST = {
     "machine": "x86_64",
@@ -130,6 +133,39 @@ def test_a_file_that_holds_no_results_is_a_usage_error_and_nothing_is_written(tm
 def test_a_directory_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     completed = report(results(tmp_path), "--output", tmp_path / "no" / "r.html")
     assert isinstance(completed.exception, UsageError)
+
+
+def clip_results(directory: Path) -> Path:
+    path = directory / "clip.json"
+    write_results(video_result(HostInfo.from_json(HOST)), path)
+    return path
+
+
+def test_results_on_a_clip_have_their_own_page(tmp_path: Path) -> None:
+    output = tmp_path / "r.html"
+    completed = report(clip_results(tmp_path), "--output", output, "--title", "Monday")
+    assert completed.exit_code == 0, completed.output
+    first, *_, last = completed.stdout.splitlines()
+    assert first == "The stream is 2.0x [1.9, 2.1] faster than int8 on every frame, amortized over the clip."
+    assert last == f"report: {output}"
+    page = output.read_text(encoding="utf-8")
+    assert "<title>Monday on video" in page
+    assert "Frame by frame" in page
+    printed = json.loads(report(clip_results(tmp_path), "--output", output, "--json").stdout)
+    assert printed["size_bytes"] == output.stat().st_size
+    assert printed["sentences"][0] == first
+
+
+def test_what_means_nothing_for_a_clip_is_refused(tmp_path: Path) -> None:
+    path, output = clip_results(tmp_path), tmp_path / "r.html"
+    for arguments, message in (
+        ((path, results(tmp_path)), "2 files are given, 1 of them on a clip"),
+        ((path, "--tolerance", "1"), "--tolerance is given with results on a clip"),
+    ):
+        completed = report(*arguments, "--output", output)
+        assert isinstance(completed.exception, UsageError)
+        assert message in str(completed.exception)
+    assert not output.exists()
 
 
 def test_a_call_without_results_is_refused(tmp_path: Path) -> None:
