@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeml.ops import binary_conv, binary_dense, tree_binary_conv
 from edgeml.ops.domain import DOMAIN
+from edgeml.ops.registry import operators
 from edgeml.ops.tree_expansion import expand_trees, is_tree
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
     if not model.functions:
         return model
-    ours = [(DOMAIN, operator.NAME) for operator in (binary_conv, binary_dense, tree_binary_conv)]
+    ours = [(DOMAIN, name) for name in operators()]
     return inliner.inline_selected_functions(model, ours, exclude=True)
 
 

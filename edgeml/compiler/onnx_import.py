@@ -6,7 +6,8 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from edgeml.compiler.binary_import import converters, inline_functions, without_trees
+from edgeml.compiler import binary_import, residual_import
+from edgeml.compiler.binary_import import inline_functions, without_trees
 
 if TYPE_CHECKING:
     import onnx
@@ -89,7 +90,8 @@ def _replace_converters(frontend: Any) -> None:
     if getattr(frontend, "_edgeml_converters", False):
         return
     original = frontend._get_convert_map
-    ours = {"Clip": _clip_converter(frontend), "Sum": _sum_converter(frontend), **converters(frontend)}
+    ours = {"Clip": _clip_converter(frontend), "Sum": _sum_converter(frontend)}
+    ours |= binary_import.converters(frontend) | residual_import.converters(frontend)
     frontend._get_convert_map = lambda: {**original(), **ours}
     frontend._edgeml_converters = True
 

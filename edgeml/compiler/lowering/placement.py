@@ -9,6 +9,7 @@ from edgeml.compiler.lowering.graph import Expr, Graph
 from edgeml.compiler.lowering.group import Group
 from edgeml.compiler.placed_operator import GENERAL, OperatorPrecision, PlacedOperator
 from edgeml.ops import binary_conv, binary_dense, tree_binary_conv
+from edgeml.ops.residual import residual_conv
 
 if TYPE_CHECKING:
     import onnx
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _BINARY = frozenset({binary_conv.NAME, binary_dense.NAME, tree_binary_conv.NAME})
 # What the importer makes of ONNX's operators, in families whose order it keeps.
 _FAMILIES = (
-    (frozenset({"Conv"}), frozenset({"nn.conv1d", "nn.conv2d", "nn.conv3d"})),
+    (frozenset({"Conv", residual_conv.NAME}), frozenset({"nn.conv1d", "nn.conv2d", "nn.conv3d"})),
     (frozenset({"Gemm", "MatMul"}), frozenset({"matmul"})),
     (_BINARY, frozenset({binary_operator.NAME})),
 )
