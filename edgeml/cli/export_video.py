@@ -22,8 +22,6 @@ VideoMode = Literal["gated", "resq"]
 EXACT = "exact"
 """The gate that passes all that changes."""
 
-# Tiles of 4x4 pixels were faster than 8x8 by a tenth to a fifth on an encoder-decoder, tiles of 2x2 no faster.
-_TILE = 4
 _CALIBRATION_FRAMES = 64
 _RANGE_FRAMES = 16
 _GATE_FRAMES = 24
@@ -99,23 +97,15 @@ def _read(spec: str, network: Network) -> _Clip:
 
 
 def _gates(clip: _Clip, graph: CodeGraph, network: Network, option: str) -> list[Gate]:
-    from edgeml.models.video.clips.gate_threshold import sigma_in_codes, suggest_threshold
-    from edgeml.models.video.quantized import Gate
+    from edgeml.export.video.gate_choice import candidate_gates
 
-    gates = [Gate(tile=_TILE)]
-    if option == EXACT:
-        return gates
-    if not clip.noise_is_reliable:
+    known = clip.noise_is_reliable and option != EXACT
+    if not clip.noise_is_reliable and option != EXACT:
         note(
-            f"note: hardly anything stands still in {clip.name}, so its noise (sigma {clip.sigma:.1f}) is an upper "
-            "bound; calibrate on a clip of the fixed camera that the network is for"
+            f"note: hardly anything stands still in {clip.name}, so its noise is not known and every changed code "
+            "passes; calibrate on a clip of the fixed camera that the network is for"
         )
-    sigma = sigma_in_codes(clip.sigma, network.preprocessing, graph.ranges["frame"].scale)
-    channels = graph.input_shape[0]
-    for rms in (False, True):
-        threshold = suggest_threshold(sigma, tile=_TILE, channels=channels, rms=rms)
-        gates.append(Gate(tile=_TILE, threshold=threshold, rms=rms))
-    return gates
+    return candidate_gates(clip.sigma if known else None, network.preprocessing, graph)
 
 
 def _gated(

@@ -40,7 +40,6 @@ def step_node(
     previous: str,
     outputs: tuple[str, str],
     exact: bool,
-    tile: int,
 ) -> onnx.NodeProto:
     """The node of a step.
 
@@ -53,7 +52,6 @@ def step_node(
         previous: name of the step's own codes of the frame before.
         outputs: names of its codes and of their pixel map.
         exact: leave thresholds out.
-        tile: side of a convolution's tiles, in pixels of its output.
     """
     ranges = graph.ranges
     read = [name for value in code_inputs(step) for name in (codes(value), maps(value))]
@@ -71,7 +69,7 @@ def step_node(
             return residual_conv.node(
                 [*read, *constants, previous], outputs, name=outputs[0], kernel_shape=step.weight.shape[2:],
                 x_zero_point=ranges[step.x].zero_point, y_zero_point=step.before.zero_point, group=step.group,
-                strides=step.strides, pads=step.pads, dilations=step.dilations, tile=tile,
+                strides=step.strides, pads=step.pads, dilations=step.dilations, tile=step.tile,
                 threshold=0 if exact else step.threshold,
             )  # fmt: skip
         case CodeAdd():

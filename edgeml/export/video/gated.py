@@ -97,24 +97,21 @@ def export_gated(
     return write_gated(graph, output, key_interval=key_interval)
 
 
-def write_gated(
-    graph: CodeGraph, output: Path, *, key_interval: int | None = None, tiles: Mapping[str, int] | None = None
-) -> GatedFiles:
+def write_gated(graph: CodeGraph, output: Path, *, key_interval: int | None = None) -> GatedFiles:
     """The same for a network that is in codes already.
 
     Args:
         graph: the network.
         output: directory and name without ending.
         key_interval: every so many frames one should be a key frame; None for no limit.
-        tiles: see `gated_model`.
 
     Raises:
         UsageError: the end of the network has a function that no ONNX operator stands for.
         EdgeMLError: a file cannot be written.
     """
     models = {
-        "key": gated_model(graph, "key", key_interval=key_interval, tiles=tiles),
-        "residual": gated_model(graph, "residual", key_interval=key_interval, tiles=tiles),
+        "key": gated_model(graph, "key", key_interval=key_interval),
+        "residual": gated_model(graph, "residual", key_interval=key_interval),
         "dense": dense_model(graph),
     }
     paths = {role: output.with_name(f"{output.name}.{role}.onnx") for role in models}
@@ -123,9 +120,7 @@ def write_gated(
     return GatedFiles(key=paths["key"], residual=paths["residual"], dense=paths["dense"], graph=graph)
 
 
-def gated_model(
-    graph: CodeGraph, role: Role, *, key_interval: int | None = None, tiles: Mapping[str, int] | None = None
-) -> onnx.ModelProto:
+def gated_model(graph: CodeGraph, role: Role, *, key_interval: int | None = None) -> onnx.ModelProto:
     """The ONNX model of one role; both have the same inputs and outputs.
 
     Inputs are `frame`, float32 (1, channels, height, width), and a `state_...` for each of `kept_steps`, uint8 (1,
@@ -136,8 +131,6 @@ def gated_model(
         graph: the network in codes.
         role: "key" computes everything and reads no state; "residual" computes what changed.
         key_interval: for the metadata.
-        tiles: side of the tiles of convolutions by name, in pixels of their output, such as `layer_tiles` gives; the
-            gate's where none is named. It decides what is computed, and with a threshold what is renewed as well.
 
     Raises:
         UsageError: the end of the network has a function that no ONNX operator stands for.
@@ -164,7 +157,6 @@ def gated_model(
                 previous=names[step.name],
                 outputs=(f"next_{names[step.name]}", changed),
                 exact=role == "key",
-                tile=(tiles or {}).get(step.name, graph.gate.tile),
             )
         )
     _network_end(writer, graph, names)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgeml.core.errors import UsageError
 from edgeml.models.video.execute import run
+from edgeml.models.video.gating import with_layer_tiles
 from edgeml.models.video.graph import (
     FRAME,
     Add,
@@ -85,13 +86,15 @@ def quantize(
                 f"threshold {threshold} for {name!r}; allowed: 0 or more, for the convolutions "
                 f"{', '.join(sorted(convolutions)) or '(there are none)'}"
             )
-    return CodeGraph(
-        steps=tuple(writer.steps),
-        tail=tuple(step for step in graph.steps if step.name in pooled),
-        ranges=writer.ranges,
-        shapes=writer.shapes,
-        output=graph.output,
-        gate=gate,
+    return with_layer_tiles(
+        CodeGraph(
+            steps=tuple(writer.steps),
+            tail=tuple(step for step in graph.steps if step.name in pooled),
+            ranges=writer.ranges,
+            shapes=writer.shapes,
+            output=graph.output,
+            gate=gate,
+        )
     )
 
 

@@ -22,7 +22,7 @@ class Gate:
     """Which tiles of a frame pass into the network.
 
     Attributes:
-        tile: height and width in pixels, of all tiles of the network.
+        tile: height and width in pixels of the frame's tiles, and of those of layers that have its size.
         threshold: in sixteenths of a code of the frame; a tile passes that differs by more from what passed before.
         rms: compares the root of a tile's mean square difference; otherwise its greatest difference.
     """
@@ -50,6 +50,7 @@ class CodeConv:
         dilations: (height, width).
         group: groups of channels.
         threshold: in sixteenths of a code; a tile of the result is renewed only where it differs by more.
+        tile: height and width in pixels of the result's tiles.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CodeConv:
     dilations: tuple[int, int]
     group: int
     threshold: int = 0
+    tile: int = 8
 
 
 @dataclass(frozen=True, kw_only=True)

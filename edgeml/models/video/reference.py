@@ -109,7 +109,7 @@ def _step(
                 codes[step.x], changed[step.x], step.weight, step.multiplier, step.bias, step.table, previous,
                 kernel_shape=step.weight.shape[2:], x_zero_point=ranges[step.x].zero_point,
                 y_zero_point=step.before.zero_point, group=step.group, strides=step.strides, pads=step.pads,
-                dilations=step.dilations, tile=graph.gate.tile, threshold=step.threshold,
+                dilations=step.dilations, tile=step.tile, threshold=step.threshold,
             )  # fmt: skip
         case CodeAdd():
             a, b = ranges[step.a], ranges[step.b]

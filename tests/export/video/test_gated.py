@@ -17,7 +17,6 @@ from edgeml.core.errors import EdgeMLError, UsageError
 from edgeml.export.run_onnx import run_onnx
 from edgeml.export.video.dense import dense_model
 from edgeml.export.video.gated import METADATA_KEY, GatedFiles, export_gated, gated_model, kept_steps
-from edgeml.export.video.layer_tiles import layer_tiles
 from edgeml.models.video.quantize import quantize
 from edgeml.models.video.quantized import CodeConv, CodeGraph, CodeResize, Gate, code_inputs
 from edgeml.models.video.reference import CodeFrame, key_frame, residual_frame
@@ -239,9 +238,9 @@ def test_upsampled_codes_that_others_read_stay_a_state() -> None:
 def test_tiles_of_deep_layers_are_smaller_and_change_no_code_at_threshold_0(files: tuple[GatedFiles, Shape]) -> None:
     written, shape = files
     graph = written.graph
-    tiles = layer_tiles(graph)
+    tiles = {step.name: step.tile for step in graph.steps if isinstance(step, CodeConv)}
     by_stride = {round(shape[1] / graph.shapes[name][1]): tile for name, tile in tiles.items()}
     assert by_stride == {stride: {1: 8, 2: 8, 3: 5, 4: 4}.get(stride, 2) for stride in by_stride}
-    models = (gated_model(graph, "key", tiles=tiles), gated_model(graph, "residual", tiles=tiles))
+    models = (gated_model(graph, "key"), gated_model(graph, "residual"))
     key, residual = (Session(model) for model in models)
     assert_clip(key, residual, graph, shape, 3)
