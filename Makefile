@@ -16,11 +16,14 @@ help: ## Show this list
 demo: $(VENV)/.demo dataset ## Train, export, compile, measure and report on real data (minutes)
 	$(BIN)/edgeml demo --output demo-output
 
+# Tests that start at the end of one core's half are taken over by the other.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.dev ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.dev ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.dev ## Check style, types and the import rules
 	$(BIN)/ruff check .

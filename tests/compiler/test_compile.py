@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,19 @@ def test_whatever_ends_the_compiler_is_one_line_and_leaves_nothing(
     assert left_beside(tmp_path / "out") == []
 
 
+def ends(pid: int) -> bool:
+    """Whether the process is gone, or a zombie, within ten seconds."""
+    status = Path(f"/proc/{pid}/stat")
+    for _ in range(100):
+        try:
+            if status.read_text().split()[2] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def test_a_compiler_that_hangs_is_stopped_with_all_it_started(tmp_path: Path) -> None:
     body = (
         "import subprocess\n"
@@ -167,8 +181,7 @@ def test_a_compiler_that_hangs_is_stopped_with_all_it_started(tmp_path: Path) ->
     with pytest.raises(EdgeMLError, match=r"did not finish within 2 s and was stopped while compiling.*--timeout"):
         run_job({"library": str(directory / "net.so")}, directory=directory, limits=limits)
     pid = int((directory / "net.so.pid").read_text())
-    status = Path(f"/proc/{pid}/stat")
-    assert not status.exists() or status.read_text().split()[2] == "Z"
+    assert ends(pid)  # it is killed, and the kernel takes its time where all cores are busy
 
 
 def test_a_crash_names_the_node_that_was_tried(tmp_path: Path) -> None:
