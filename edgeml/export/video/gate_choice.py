@@ -26,7 +26,7 @@ AGREEMENT = 0.99
 # Tiles of 4x4 pixels were faster than 8x8 by a tenth to a fifth on an encoder-decoder, 2x2 no faster.
 _TILE = 4
 # Of every convolution, in sixteenths of a code.
-_LAYER_THRESHOLDS = (0, 64, 128, 256, 384, 512)
+_LAYER_THRESHOLDS = (0, 64, 96, 128, 160, 192, 224, 256, 384)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def candidate_gates(noise: float | None, preprocessing: Preprocessing, graph: Co
 def choose_gate(
     graph: CodeGraph, frames: npt.NDArray[np.float32], gates: Sequence[Gate], *, agreement: float = AGREEMENT
 ) -> GateChoice:
-    """Try each gate on consecutive frames, with thresholds of 0 to 32 codes at every convolution.
+    """Try each gate on consecutive frames, with thresholds of 0 to 24 codes at every convolution.
 
     Of the trials that agree with the whole network by at least `agreement`, the one with the least work is taken; the
     first gate where none does.
