@@ -1,5 +1,6 @@
-"""Fixtures that tests of several stages share."""
+"""Fixtures that tests of several stages share, and how the suite is spread over cores."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,17 @@ from edgeml.core.artifact import Artifact, load_manifest
 
 WriteConvNet = Callable[..., Path]
 LIBRARY_BUILDER = Path(__file__).parent / "build_tvm_libraries.py"
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1, ...; empty where one process runs everything
+if WORKER and hasattr(os, "sched_setaffinity"):
+    # Each process keeps to a core, or their threads would wait for each other's.
+    _cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_cores[int(WORKER.removeprefix("gw")) % len(_cores)]})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that no core is left with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 @pytest.fixture
