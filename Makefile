@@ -55,6 +55,10 @@ bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/re
 	$(BIN)/python benchmarks/int8_placement.py
 	$(BIN)/python benchmarks/a_a_test.py
 	$(BIN)/python benchmarks/tvm_host.py
+	$(BIN)/python benchmarks/bnn.py
+	$(BIN)/python benchmarks/video.py
+	$(BIN)/python benchmarks/resq.py
+	$(BIN)/python benchmarks/scene_cuts.py
 
 system-packages: ## Install the Debian packages that tests use (root only)
 ifneq ($(AS_ROOT),)
