@@ -12,6 +12,7 @@ import pytest
 
 from edgeml.core.session import SessionOptions
 from edgeml.models.video.graph import Add, Conv, Pool, VideoGraph
+from edgeml.runtime.streaming.cut_detector import SceneCutDetector
 from edgeml.runtime.streaming.model import StreamingModel
 from tests.runtime.streaming_pair import clip
 
@@ -113,3 +114,25 @@ def test_a_resq_stream_hands_the_key_frames_states_on(tmp_path: Path) -> None:
         np.testing.assert_allclose(result.outputs["output"], expected, rtol=1e-5, atol=1e-6)
         bits = 64 if result.statistics.kind == "key" else 16
         assert result.statistics.bit_operations == bits * model.macs
+
+
+def test_at_a_cut_a_coarse_gate_gives_the_whole_network_s_result_on_that_very_frame(tmp_path: Path) -> None:
+    """Two scenes in a row, behind a gate that lets much stand: only the frame of the cut is exact again."""
+    from edgeml.export.video.gated import export_gated
+    from edgeml.models.video.clips.generated import SceneSettings, generated_clip
+    from edgeml.models.video.quantized import Gate
+
+    scenes = [
+        frame.pixels.transpose(2, 0, 1).astype(np.float32) / 255
+        for seed in (0, 1)
+        for frame in generated_clip(SceneSettings(seed=seed, height=32, width=48, length=8))
+    ]
+    frames = np.stack(scenes).astype(np.float32)
+    files = export_gated(network(), frames, tmp_path / "net", gate=Gate(threshold=16 * 40))
+    dense = onnxruntime.InferenceSession(files.dense, providers=["CPUExecutionProvider"])
+    stream = StreamingModel.open(files.residual, SessionOptions(threads=1)).stream(cut_detector=SceneCutDetector())
+    results = [stream.step(frame) for frame in frames]
+    assert [index for index, each in enumerate(results) if each.statistics.reason == "cut"] == [8]
+    whole = [dense.run(None, {"frame": frame[None]})[0] for frame in frames]
+    exact = [np.array_equal(each.outputs["output"], out) for each, out in zip(results, whole, strict=True)]
+    assert [index for index, same in enumerate(exact) if same] == [0, 8]
