@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,12 +74,12 @@ def run(network: Network, output: Path, options: VideoOptions, *, weights: Path 
         raise UsageError("--video resq needs key frames, which residuals refer to: add --key-interval, such as 4")
     clip = _read(options.calibration, network)
     graph = trace(network.module, network.input_shape)
-    export(network, output, weights=weights, static_batch=True)
+    write_fp32 = partial(export, network, output, weights=weights, static_batch=True)
     base = output.with_name(output.name.removesuffix(".onnx"))
     if options.mode == "resq":
-        _resq(graph, clip, base, options, as_json=as_json)
+        _resq(graph, clip, base, options, write_fp32, as_json=as_json)
     else:
-        _gated(graph, clip, network, base, options, as_json=as_json)
+        _gated(graph, clip, network, base, options, write_fp32, as_json=as_json)
 
 
 def _read(spec: str, network: Network) -> _Clip:
@@ -109,7 +111,14 @@ def _gates(clip: _Clip, graph: CodeGraph, network: Network, option: str) -> list
 
 
 def _gated(
-    graph: VideoGraph, clip: _Clip, network: Network, base: Path, options: VideoOptions, *, as_json: bool
+    graph: VideoGraph,
+    clip: _Clip,
+    network: Network,
+    base: Path,
+    options: VideoOptions,
+    write_fp32: Callable[[], object],
+    *,
+    as_json: bool,
 ) -> None:
     from edgeml.export.video.gate_choice import choose_gate
     from edgeml.export.video.gated import write_gated
@@ -118,6 +127,7 @@ def _gated(
     step = max(1, len(clip.frames) // _RANGE_FRAMES)
     codes = quantize(graph, clip.frames[::step])
     choice = choose_gate(codes, clip.frames[:_GATE_FRAMES], _gates(clip, codes, network, options.gate))
+    write_fp32()
     files = write_gated(choice.graph, base, key_interval=options.key_interval)
     paths = {"fp32": base.with_name(f"{base.name}.onnx"), "int8": files.dense, "key": files.key}
     paths["residual"] = files.residual
@@ -145,7 +155,7 @@ def _gate_rows(clip: _Clip, choice: GateChoice) -> list[tuple[str, str]]:
     if chosen.gate.threshold == 0:
         gate = "every changed code passes: results are those of the whole int8 network, bit for bit"
     if chosen.layer_threshold:
-        gate += f"; a layer's tile is renewed where it differs by more than {chosen.layer_threshold / 16:g} code"
+        gate += f"; a layer's tile is renewed where it differs by more than {chosen.layer_threshold / 16:g} codes"
     return [
         ("noise", f"sigma {clip.sigma:.2f} of 255 in {clip.name}"),
         ("gate", gate),
@@ -157,7 +167,15 @@ def _gate_rows(clip: _Clip, choice: GateChoice) -> list[tuple[str, str]]:
     ]
 
 
-def _resq(graph: VideoGraph, clip: _Clip, base: Path, options: VideoOptions, *, as_json: bool) -> None:
+def _resq(
+    graph: VideoGraph,
+    clip: _Clip,
+    base: Path,
+    options: VideoOptions,
+    write_fp32: Callable[[], object],
+    *,
+    as_json: bool,
+) -> None:
     import torch
 
     from edgeml.export.video.resq import export_resq
@@ -172,6 +190,7 @@ def _resq(graph: VideoGraph, clip: _Clip, base: Path, options: VideoOptions, *, 
     network = ResQNetwork(graph, key=EIGHT, residual=residual)
     length = min(len(clip.frames), max(2 * interval, _RANGE_FRAMES))
     calibrate(network, torch.from_numpy(clip.frames[:length])[None], interval)
+    write_fp32()
     files = export_resq(network, base, key_interval=interval)
     work = bit_operations(graph, EIGHT, residual, interval)
     paths = {"fp32": base.with_name(f"{base.name}.onnx"), "key": files.key, "residual": files.residual}

@@ -95,16 +95,25 @@ def read_results(path: Path) -> BenchResult:
     Raises:
         UsageError: the file cannot be read, is too large, or holds something else.
     """
-    try:
-        if path.stat().st_size > FILE_LIMIT_BYTES:
-            raise UsageError(f"{path} is larger than {FILE_LIMIT_BYTES} bytes, so it holds no benchmark results")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read benchmark results from {path}: {error}") from error
+    value = load_json(path)
     try:
         return from_json(value)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def load_json(path: Path) -> Any:
+    """What a file of results holds, as plain values.
+
+    Raises:
+        UsageError: the file cannot be read, is too large, or is no JSON.
+    """
+    try:
+        if path.stat().st_size > FILE_LIMIT_BYTES:
+            raise UsageError(f"{path} is larger than {FILE_LIMIT_BYTES} bytes, so it holds no benchmark results")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"cannot read benchmark results from {path}: {error}") from error
 
 
 def _contender_json(contender: Contender, raw: bool) -> dict[str, Any]:

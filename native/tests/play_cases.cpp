@@ -10,9 +10,6 @@
 //   counts:  int32 (batch, out_channels, out_height, out_width)
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -20,45 +17,12 @@
 #include <vector>
 
 #include "../kernels/binary_conv.h"
+#include "case_file.h"
 
 namespace edgeml {
 namespace {
 
 constexpr std::string_view kMagic = "edgeml binary cases 1\n";
-
-class Reader {
- public:
-  explicit Reader(const std::string& bytes) : bytes_(bytes) {}
-
-  const char* take(std::size_t size) {
-    if (size > bytes_.size() - position_) throw std::runtime_error("the file of cases ends too early");
-    const char* start = bytes_.data() + position_;
-    position_ += size;
-    return start;
-  }
-
-  template <typename Value>
-  std::vector<Value> values(std::size_t count) {
-    std::vector<Value> found(count);
-    if (count > 0) std::memcpy(found.data(), take(count * sizeof(Value)), count * sizeof(Value));
-    return found;
-  }
-
-  bool at_end() const { return position_ == bytes_.size(); }
-
- private:
-  const std::string& bytes_;
-  std::size_t position_ = 0;
-};
-
-// Claims several threads and runs the tasks last to first: a kernel whose tasks are independent does not mind.
-class Backwards final : public Parallel {
- public:
-  void run(std::size_t tasks, void (*task)(void* context, std::size_t i), void* context) const override {
-    for (std::size_t i = tasks; i-- > 0;) task(context, i);
-  }
-  std::size_t threads() const override { return 3; }
-};
 
 struct Case {
   std::int64_t batch, height, width;
@@ -71,7 +35,7 @@ std::size_t size(std::int64_t value) { return static_cast<std::size_t>(value); }
 
 // Values with the recorded signs around a threshold that differs from channel to channel: equal to it, above it and not
 // a number are all positive. Scale and bias are such that no rounding takes place.
-Case read_case(Reader& reader) {
+Case read_case(CaseFile& reader) {
   const auto numbers = reader.values<std::int64_t>(16);
   Case one;
   one.batch = numbers[0];
@@ -132,13 +96,7 @@ std::string play(const Case& one, Isa isa, const Parallel& parallel) {
 }
 
 int play_all(const char* path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw std::runtime_error(std::string("cannot read ") + path);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  Reader reader(bytes);
-  if (std::string_view(reader.take(kMagic.size()), kMagic.size()) != kMagic) {
-    throw std::runtime_error(std::string(path) + " is no file of cases");
-  }
+  CaseFile reader(path, kMagic);
   const std::uint32_t cases = reader.values<std::uint32_t>(1)[0];
   const std::vector<Isa> isas = available_isas();
   const Serial serial;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -57,14 +56,7 @@ def read_results(path: Path) -> BenchResult | VideoResult:
     Raises:
         UsageError: the file cannot be read, is too large, or holds something else.
     """
-    try:
-        if path.stat().st_size > results.FILE_LIMIT_BYTES:
-            raise UsageError(
-                f"{path} is larger than {results.FILE_LIMIT_BYTES} bytes, so it holds no benchmark results"
-            )
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read benchmark results from {path}: {error}") from error
+    value = results.load_json(path)
     on_clip = isinstance(value, dict) and "clip" in value
     try:
         return from_json(value) if on_clip else results.from_json(value)

@@ -15,7 +15,7 @@ from edgeml.core.preprocessing import Preprocessing
 from edgeml.core.segmentation_metrics import confusion, mean_iou, top1_agreement
 from edgeml.core.session import SessionOptions
 from edgeml.export.video.gated import gated_model
-from edgeml.export.video.onnx_writer import write_model
+from edgeml.export.video.onnx_writer import write_models
 from edgeml.models.video.clips.gate_threshold import sigma_in_codes, suggest_threshold
 from edgeml.models.video.gating import gated
 from edgeml.models.video.graph import FRAME
@@ -120,8 +120,8 @@ def _run(
     """Results (frame, ...) but the first, and the share of work."""
     with tempfile.TemporaryDirectory(prefix="edgeml-gate-") as directory:
         path = Path(directory) / "trial.residual.onnx"
-        write_model(gated_model(graph, "residual"), path)
-        write_model(gated_model(graph, "key"), path.with_name("trial.key.onnx"))
+        key = path.with_name("trial.key.onnx")
+        write_models({path: gated_model(graph, "residual"), key: gated_model(graph, "key")})
         model = StreamingModel.open(path, SessionOptions())
         stream = model.stream(key_interval=1 if every_frame_whole else None)
         stepped = [stream.step(frame) for frame in frames]

@@ -21,7 +21,7 @@ from edgeml.export.video.onnx_writer import (
     OnnxWriter,
     frame_input,
     network_output,
-    write_model,
+    write_models,
 )
 from edgeml.models.video.graph import FRAME, Dense, VideoGraph
 from edgeml.models.video.quantize import quantize
@@ -115,8 +115,7 @@ def write_gated(graph: CodeGraph, output: Path, *, key_interval: int | None = No
         "dense": dense_model(graph),
     }
     paths = {role: output.with_name(f"{output.name}.{role}.onnx") for role in models}
-    for role, model in models.items():
-        write_model(model, paths[role])
+    write_models({paths[role]: model for role, model in models.items()})
     return GatedFiles(key=paths["key"], residual=paths["residual"], dense=paths["dense"], graph=graph)
 
 

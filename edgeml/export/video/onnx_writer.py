@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -161,11 +162,12 @@ def network_output(graph: CodeGraph) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, *graph.shapes[graph.output]])
 
 
-def write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write the file, whole or not at all.
+def write_models(models: Mapping[Path, onnx.ModelProto]) -> None:
+    """Write files that belong together, each whole; none appears before all are written.
 
     Raises:
-        EdgeMLError: it cannot be written there.
+        EdgeMLError: one cannot be written, or is too large.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(to_bytes(model))
+    with ExitStack() as stack:
+        for path, model in models.items():
+            stack.enter_context(atomic_write(path)).write_bytes(to_bytes(model))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.core.errors import UsageError
-from edgeml.export.video.onnx_writer import OnnxWriter, write_model
+from edgeml.export.video.onnx_writer import OnnxWriter, write_models
 from edgeml.export.video.resq_pointwise import write_pointwise
 from edgeml.models.video.graph import FRAME, Add, Concat, Conv, Dense, GlobalPool, Pointwise, Pool, Resize, Step
 
@@ -76,8 +76,7 @@ def export_resq(network: ResQNetwork, output: Path, *, key_interval: int | None 
         raise UsageError(f"{output} names no file; give a directory and a name, such as models/net")
     models = resq_models(network, key_interval)
     files = ResQFiles(*(output.with_name(f"{output.name}.{role}.onnx") for role in ("key", "residual")))
-    write_model(models.key, files.key)
-    write_model(models.residual, files.residual)
+    write_models({files.key: models.key, files.residual: models.residual})
     return files
 
 
