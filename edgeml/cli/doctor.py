@@ -10,7 +10,7 @@ import click
 from edgeml.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
-    from edgeml.doctor.finding import Finding
+    from edgeml.core.finding import Finding
 
 _NAME_WIDTH = 20
 
@@ -25,8 +25,8 @@ def command(target_text: str | None, as_json: bool) -> None:
     results compared. Every check that does not pass tells the command that mends it. Exit code 3: something needed is
     missing, 1: a step failed.
     """
+    from edgeml.core.finding import raise_for
     from edgeml.core.target import Target
-    from edgeml.doctor.finding import raise_for
     from edgeml.doctor.machine import examine_machine
     from edgeml.doctor.target_trial import try_target
 

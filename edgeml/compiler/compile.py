@@ -169,7 +169,7 @@ def _compile(
 
 def _tuning_directory(artifact: Artifact, target: Target) -> Path:
     """Where the tuner's records of this model and target are kept, so that a run that was ended can go on."""
-    from edgeml.core.cache import cache_directory
+    from edgeml.core.user_directories import cache_directory
 
     name = "".join(letter if letter.isalnum() else "-" for letter in str(target))
     return cache_directory() / "tuning" / f"{artifact.sha256[:16]}-{name}"

@@ -5,9 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgeml.core.bench_profile import Energy, Profile
+from edgeml.core.bench_scenario import ScenarioResult
+from edgeml.core.bench_sustained import Sustained
 from edgeml.core.host import HostInfo
 
 Verdict = Literal["faster", "slower", "no difference shown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A sample that the device and the reference on the host classify differently.
+
+    Attributes:
+        sample: its index in the data.
+        label: its class in the data.
+        found: the class found on the device.
+        expected: the class found by the reference.
+    """
+
+    sample: int
+    label: int
+    found: int
+    expected: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The same samples through a reference on the host, sample by sample.
+
+    Attributes:
+        artifact: the reference's file.
+        runtime: what executed it on the host.
+        value: the reference's accuracy.
+        difference: accuracy on the device less the reference's.
+        ci95: 95% interval of `difference`, paired by sample.
+        differences: every sample that the two classify differently, in data order.
+    """
+
+    artifact: str
+    runtime: str
+    value: float
+    difference: float
+    ci95: tuple[float, float]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +62,7 @@ class Accuracy:
         data: data set and split.
         samples: how many samples.
         correct: one flag a sample, in data order; lets two contenders be compared sample by sample.
+        reference: the same samples on the host; None where no reference was asked for.
     """
 
     metric: str
@@ -29,6 +71,7 @@ class Accuracy:
     data: str
     samples: int
     correct: tuple[bool, ...] = ()
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +109,14 @@ class Contender:
         batch: samples in one run.
         size_bytes: size of the model file.
         sha256: the file's digest.
-        launches: raw samples, one entry a process.
+        launches: raw samples, one entry a process; empty on a device whose timings mean nothing (an emulator).
         accuracy: None where no data was given.
         binary: whether it has binary layers.
         int8_peer: digest of the int8 network that a binary one is to be judged against, where its manifest names one.
+        scenario: a load scenario run after the launches; None where none was asked for.
+        sustained: minutes of load after the launches; None where none were asked for.
+        profile: where the time goes; None where it was not asked for.
+        energy: energy of a run; None where it was not asked for or the device has no counter.
     """
 
     artifact: str
@@ -85,6 +132,10 @@ class Contender:
     accuracy: Accuracy | None
     binary: bool = False
     int8_peer: str | None = None
+    scenario: ScenarioResult | None = None
+    sustained: Sustained | None = None
+    profile: Profile | None = None
+    energy: Energy | None = None
 
     @property
     def latency_ms(self) -> tuple[float, ...]:
@@ -116,10 +167,34 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The device's state at one moment of a run.
+
+    Attributes:
+        time_s: seconds since the run began.
+        frequency_mhz: of the fastest core; None where the device does not tell.
+        temperature_c: of the hottest thermal zone; None where the device does not tell.
+    """
+
+    time_s: float
+    frequency_mhz: float | None
+    temperature_c: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """Everything one run of `edgeml bench` found."""
+    """Everything one run of `edgeml bench` found on one device.
+
+    Attributes:
+        contenders: what was measured.
+        comparisons: each against its baseline.
+        host: the device's conditions.
+        warnings: what a reader must know, a sentence each.
+        readings: the device's state after each block of samples.
+    """
 
     contenders: tuple[Contender, ...]
     comparisons: tuple[Comparison, ...]
     host: HostInfo
     warnings: tuple[str, ...]
+    readings: tuple[Reading, ...] = ()

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from edgeml import __version__
 from edgeml.compiler.toolchains import linker, nvcc, nvcc_version
 from edgeml.core.errors import MissingError
+from edgeml.core.finding import Finding, find
 from edgeml.core.target import PRESETS
-from edgeml.doctor.finding import Finding, find
 from edgeml.runtime.emulated.machine import emulated_machine, find_qemu
 from edgeml.runtime.plugin.library import load_plugin
 from edgeml.runtime.threads import available_threads

@@ -15,10 +15,10 @@ from edgeml.compiler.toolchains import Toolchain, check_cuda_arch, is_native, li
 from edgeml.compiler.trial_library import as_artifact, expected, sample
 from edgeml.core.device import LOCAL, Device
 from edgeml.core.errors import CheckFailedError, EdgeMLError, MissingError
+from edgeml.core.finding import Finding, find
 from edgeml.core.session import Session, SessionOptions
 from edgeml.core.system_packages import install_command
 from edgeml.core.target import PRESETS, Target
-from edgeml.doctor.finding import Finding, find
 from edgeml.runtime.emulated.device import open_emulated
 from edgeml.runtime.emulated.machine import emulated_machine
 from edgeml.runtime.process_session import ProcessSession

@@ -51,7 +51,7 @@ def open_artifact(path: Path) -> Artifact:
 
 def _describe(path: Path) -> Artifact:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         graph = onnx.load(path, load_external_data=False).graph

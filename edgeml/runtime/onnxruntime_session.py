@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,25 @@ class OnnxRuntime:
         """Whether onnxruntime is installed; does not import it."""
         return find_spec("onnxruntime") is not None
 
-    def open(self, artifact: Artifact, device: Device, options: SessionOptions) -> OnnxRuntimeSession:
+    def open(
+        self,
+        artifact: Artifact,
+        device: Device,
+        options: SessionOptions,
+        *,
+        configure: Callable[[onnxruntime.SessionOptions], None] | None = None,
+    ) -> OnnxRuntimeSession:
         """Load an ONNX file, after the safety check.
 
         A model with edgeml's own operators runs by the native kernels where they are installed, with binary layers that
         feed each other fused unless the options turn optimizations off; else by the standard operators that the file
         gives for each.
+
+        Args:
+            artifact: the file.
+            device: this machine.
+            options: what a user may choose.
+            configure: changes onnxruntime's own settings in place, which is a profiler's way in.
 
         Raises:
             UntrustedFileError: the file breaks a safety limit.
@@ -50,7 +64,7 @@ class OnnxRuntime:
         if artifact.format not in self.formats:
             raise UsageError(f"{artifact.path} has the format {artifact.format}; onnxruntime opens onnx files")
         check_onnx_file(artifact.path)
-        session, native_kernel = _load(artifact.path, options)
+        session, native_kernel = _load(artifact.path, options, configure)
         return OnnxRuntimeSession(session, artifact.path, native_kernel)
 
 
@@ -95,14 +109,28 @@ class OnnxRuntimeSession:
         except failures() as error:
             raise EdgeMLError(f"onnxruntime failed to run {self._path}: {reason(error)}") from error
 
+    def end_profiling(self) -> Path:
+        """The trace of all runs so far, where onnxruntime was configured to write one.
+
+        Raises:
+            EdgeMLError: the session is closed.
+        """
+        if self._session is None:
+            raise EdgeMLError(f"the session of {self._path} is closed")
+        return Path(self._session.end_profiling())
+
     def close(self) -> None:
         """Free the model."""
         self._session = None
 
 
-def _load(path: Path, options: SessionOptions) -> tuple[onnxruntime.InferenceSession, str | None]:
+def _load(
+    path: Path, options: SessionOptions, configure: Callable[[onnxruntime.SessionOptions], None] | None
+) -> tuple[onnxruntime.InferenceSession, str | None]:
     """The model, and the native kernel that runs edgeml's own operators in it."""
     settings = session_settings(options)
+    if configure is not None:
+        configure(settings)
     kernel, absence = None, ""
     source: str | bytes = str(path)
     try:

@@ -11,9 +11,9 @@ import pytest
 
 from edgeml.compiler import toolchains, trial_library
 from edgeml.core.errors import EdgeMLError, MissingError
+from edgeml.core.finding import Finding, find, raise_for
 from edgeml.core.target import PRESETS, Target
 from edgeml.doctor import target_trial
-from edgeml.doctor.finding import Finding, find, raise_for
 from edgeml.doctor.target_trial import try_target
 from edgeml.runtime.emulated.machine import emulated_machine
 

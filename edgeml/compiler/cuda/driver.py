@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeml.core.atomic import atomic_write
-from edgeml.core.cache import cache_directory
 from edgeml.core.errors import EdgeMLError, MissingError, needs_extra
+from edgeml.core.user_directories import cache_directory
 
 DRIVER = "libcuda.so.1"
 RUNTIME = "libcudart.so.13"

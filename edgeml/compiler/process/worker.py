@@ -154,7 +154,7 @@ def _memory_is_short() -> bool:
 def _load(path: Path) -> Any:
     """The model, checked by ONNX's own checker."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(path)

@@ -14,9 +14,9 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-from edgeml.core.cache import cache_directory
 from edgeml.core.errors import MissingError
 from edgeml.core.system_packages import install_command
+from edgeml.core.user_directories import cache_directory
 from edgeml.runtime.tvm.target_libraries import tvm_versions
 
 SETUP_COMMAND = "python -m edgeml.runtime.emulated.machine_setup"

@@ -56,7 +56,7 @@ def open_graph(path: Path, role: Role, options: SessionOptions) -> GraphSession:
         EdgeMLError: onnxruntime failed to load it.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     check_onnx_file(path)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,20 @@ class TvmSession:
         result = self._main(*tensors)
         found = [result] if isinstance(result, self._tvm_ffi.Tensor) else list(result)
         return found if to_device is None else [to_device(tensor, *_CPU) for tensor in found]
+
+    def instrument(self, watch: Callable[..., None]) -> None:
+        """Have every call of the virtual machine watched, from the next run on: what a profiler needs.
+
+        `watch(function, name, before, result, *arguments)` is called before a call, with `before` True and no result,
+        and after it. It runs inside the run, so what it takes is added to the run's time.
+
+        Raises:
+            EdgeMLError: the session is closed.
+        """
+        with self._lock:
+            if self._machine is None:
+                raise EdgeMLError(f"the session of {self._artifact.path} is closed")
+            self._machine["set_instrument"](self._tvm_ffi.convert(watch))
 
     def close(self) -> None:
         """Free the model and the memory pooled for its values; arrays it returned stay valid."""

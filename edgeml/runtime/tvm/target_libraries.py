@@ -17,9 +17,9 @@ from pathlib import Path
 
 from edgeml.core.artifact import sha256_file
 from edgeml.core.atomic import atomic_write
-from edgeml.core.cache import cache_directory
 from edgeml.core.errors import EdgeMLError, MissingError, UsageError
 from edgeml.core.target import PRESETS, Target
+from edgeml.core.user_directories import cache_directory
 from edgeml.runtime.tvm.foreign_wheels import unpack_wheels
 
 PACKAGES = ("apache-tvm", "apache-tvm-ffi")

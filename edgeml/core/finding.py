@@ -1,4 +1,4 @@
-"""What one check of this machine found."""
+"""What one check of a machine found, in words that its user can act on."""
 
 from __future__ import annotations
 

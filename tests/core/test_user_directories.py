@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeml.core.cache import cache_directory
+from edgeml.core.user_directories import cache_directory
 
 
 def test_the_cache_follows_the_xdg_specification(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
