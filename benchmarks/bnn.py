@@ -12,7 +12,6 @@ left out. Run it on an idle machine; it takes about 12 minutes. `--quick` proves
 """
 
 import argparse
-import functools
 import subprocess
 import sys
 import tempfile
@@ -31,9 +30,8 @@ from record import record
 
 from edgeml.core.artifact import Artifact
 from edgeml.core.samples import Samples
-from edgeml.edge_bench import measure as measuring
-from edgeml.edge_bench.client import WorkerProcess
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
+from edgeml.edge_bench.link import local_link
 from edgeml.edge_bench.measure import BenchSettings, Entry, measure
 from edgeml.edge_bench.statistics import compare, median
 from edgeml.export.export import export
@@ -137,7 +135,8 @@ def compared(contenders: Mapping[str, Contender], ours: Sequence[str], settings:
         Entry(artifact=artifact, runtime=runtime, threads=1, samples=None, logits=None)
         for artifact, runtime in contenders.values()
     ]
-    measured = measure(entries, settings, lambda text, _share: print(text, file=sys.stderr))
+    with local_link(WORKER) as link:
+        measured = measure(entries, settings, lambda text, _share: print(text, file=sys.stderr), link)
     launches = dict(zip(contenders, measured.launches, strict=True))
     rows = []
     for name in ours:
@@ -209,7 +208,6 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = BenchSettings(seconds=1.0, launches=2) if arguments.quick else BenchSettings(seconds=8.0)
     shapes = SHAPES[:1] if arguments.quick else SHAPES
-    measuring.WorkerProcess = functools.partial(WorkerProcess, command=WORKER)
     host, found = host_info(), []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

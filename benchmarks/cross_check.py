@@ -27,7 +27,7 @@ from scipy import stats
 
 from edgeml.core.device import Device
 from edgeml.edge_bench.bench import bench
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.edge_bench.measure import BenchSettings
 from edgeml.edge_bench.statistics import summarize
 from edgeml.runtime.onnx_file import open_artifact

@@ -18,7 +18,7 @@ from edgeml.core.artifact import Artifact
 from edgeml.core.device import LOCAL
 from edgeml.core.samples import Samples
 from edgeml.edge_bench.bench import bench
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.export.export import export, export_onnx
 from edgeml.export.reference_network import reference_network
 from edgeml.runtime.onnx_file import open_artifact

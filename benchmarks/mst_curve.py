@@ -15,7 +15,7 @@ import torch
 from record import record
 
 from edgeml.core.preprocessing import Preprocessing
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.models.binary.mst_loss import layer_statistics, mean_edge
 from edgeml.models.datasets import default_preprocessing, open_dataset
 from edgeml.models.source import load_source

@@ -24,7 +24,7 @@ from torch import Tensor
 from edgeml.core.errors import MissingError
 from edgeml.core.preprocessing import Preprocessing
 from edgeml.core.segmentation_metrics import SegmentationScores, top1_agreement
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.models.video.clips.clip import Frame
 from edgeml.models.video.clips.generated import Scene, SceneSettings
 from edgeml.models.video.clips.model_input import to_input

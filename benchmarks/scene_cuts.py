@@ -17,7 +17,7 @@ import numpy.typing as npt
 from record import record
 
 from edgeml.core.scene_cuts import SceneCuts
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.models.video.clips.generated import SceneSettings, generated_clip
 from edgeml.models.video.clips.opening import open_clip
 

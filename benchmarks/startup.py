@@ -12,7 +12,7 @@ import time
 
 from record import record
 
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 
 LIMIT_S = 0.25
 

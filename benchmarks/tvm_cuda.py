@@ -27,7 +27,7 @@ from record import record
 from edgeml.compiler.compile import compile_onnx
 from edgeml.core.bench_result import Launch
 from edgeml.core.target import Target
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.edge_bench.statistics import compare, median
 from edgeml.export.export import export
 from edgeml.export.reference_network import reference_network

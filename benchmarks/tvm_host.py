@@ -11,7 +11,6 @@ OpenVINO (float32 only) is left out where it is not installed.
 """
 
 import argparse
-import functools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,9 +29,9 @@ from edgeml.compiler.compile import compile_onnx
 from edgeml.core.artifact import Artifact
 from edgeml.core.parity import sqnr_db
 from edgeml.core.target import Target
-from edgeml.edge_bench import measure as measuring
-from edgeml.edge_bench.client import WorkerProcess
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.client import start_worker
+from edgeml.edge_bench.conditions.environment import host_info
+from edgeml.edge_bench.link import local_link
 from edgeml.edge_bench.measure import BenchSettings, Entry, measure
 from edgeml.edge_bench.statistics import compare, median
 
@@ -106,7 +105,7 @@ def check(network: str, contenders: Sequence[Contender], directory: Path) -> lis
 def outputs_of(contender: Contender, directory: Path) -> npt.NDArray[np.float32]:
     """The first output for every sample, computed by a worker as it is measured later."""
     path, artifact = directory / "outputs.npy", contender.artifact
-    with WorkerProcess(str(contender), WORKER) as process:
+    with start_worker(str(contender), WORKER) as process:
         process.ask(
             "open",
             timeout_s=_TIMEOUT_S,
@@ -143,7 +142,8 @@ def rows(
         Entry(artifact=each.artifact, runtime=each.runtime, threads=count, samples=None, logits=None)
         for each, count in keys
     ]
-    measured = measure(entries, settings, lambda text, _share: print(f"{network}: {text}", file=sys.stderr))
+    with local_link(WORKER) as link:
+        measured = measure(entries, settings, lambda text, _share: print(f"{network}: {text}", file=sys.stderr), link)
     launches = dict(zip(keys, measured.launches, strict=True))
     medians = [
         {
@@ -196,7 +196,6 @@ def main() -> None:
     threads = arguments.threads or ([1] if arguments.quick else [1, 2])
     settings = BenchSettings(seconds=1.0, launches=2) if arguments.quick else BenchSettings(seconds=10.0)
     # The same worker with one more runtime; edge_bench itself starts the one that users have.
-    measuring.WorkerProcess = functools.partial(WorkerProcess, command=WORKER)
     host = host_info()
     outputs: list[dict[str, Any]] = []
     medians: list[dict[str, Any]] = []

@@ -16,7 +16,6 @@ takes them; `--quick` proves that everything runs and records nothing.
 """
 
 import argparse
-import functools
 import itertools
 import shutil
 import sys
@@ -39,10 +38,9 @@ from video_worker import RUNTIME
 from edgeml.core.errors import EdgeMLError
 from edgeml.core.preprocessing import Preprocessing
 from edgeml.core.samples import Samples
-from edgeml.edge_bench import measure as measuring
-from edgeml.edge_bench.client import WorkerProcess
-from edgeml.edge_bench.environment import host_info
-from edgeml.edge_bench.measure import BenchSettings, Entry, measure
+from edgeml.edge_bench.conditions.environment import host_info
+from edgeml.edge_bench.link import local_link
+from edgeml.edge_bench.measure import BenchSettings, Entry, Measurement, measure
 from edgeml.edge_bench.statistics import compare, median
 from edgeml.edge_bench.video.bench import bench_video
 from edgeml.edge_bench.video.clip_samples import ClipSamples
@@ -149,13 +147,13 @@ def operators(shares: Sequence[float], settings: BenchSettings, directory: Path)
     return rows
 
 
-def measured_files(files: Sequence[Path], settings: BenchSettings, runtime: str) -> measuring.Measurement:
+def measured_files(files: Sequence[Path], settings: BenchSettings, runtime: str) -> Measurement:
     """Latencies of files against each other, by the worker beside this script."""
     entries = [
         Entry(artifact=open_artifact(path), runtime=runtime, threads=1, samples=None, logits=None) for path in files
     ]
-    measuring.WorkerProcess = functools.partial(WorkerProcess, command=_WORKER)
-    return measure(entries, settings, lambda _text, _share: None)
+    with local_link(_WORKER) as link:
+        return measure(entries, settings, lambda _text, _share: None, link)
 
 
 def footage(spec: str, preprocessing: Preprocessing, frames: int) -> Footage:

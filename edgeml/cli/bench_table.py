@@ -16,26 +16,34 @@ def print_table(result: BenchResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgeml.edge_bench.labels import contender_labels
-    from edgeml.edge_bench.statistics import minimum_samples, summarize
+    from edgeml.edge_bench.statistics import summarize
+    from edgeml.edge_bench.verdicts.labels import contender_labels
 
-    table = Table(title=f"latency in ms [95% interval] on {result.host.cpu_model}", title_justify="left")
+    devices = sorted({contender.device for contender in result.contenders} - {"local"})
+    place = f"{', '.join(devices)} ({result.host.cpu_model})" if devices else result.host.cpu_model
+    table = Table(title=f"latency in ms [95% interval] on {place}", title_justify="left")
     table.add_column("contender")
     for heading in ("median", "p90", "p99", "accuracy", "size", "load", "peak memory"):
         table.add_column(heading, justify="right")
     for label, contender in zip(contender_labels(result.contenders), result.contenders, strict=True):
+        launches = contender.launches
         summary = summarize(contender)
+        latency = ["-"] * 3
+        if summary is not None:
+            latency = [_estimate(summary.median)] + [
+                f"{name} needs {summary.needs(name)} samples, {summary.samples} taken"
+                if found is None
+                else _estimate(found)
+                for name, found in (("p90", summary.p90), ("p99", summary.p99))
+            ]
+        memory = max((launch.peak_memory_bytes for launch in launches), default=0)
         table.add_row(
             label,
-            _estimate(summary.median),
-            *(
-                f"needs {minimum_samples(share)} samples, has {summary.samples}" if found is None else _estimate(found)
-                for share, found in ((0.90, summary.p90), (0.99, summary.p99))
-            ),
+            *latency,
             _accuracy(contender.accuracy),
             _size(contender.size_bytes),
-            f"{statistics.median(launch.load_ms for launch in contender.launches):.0f} ms",
-            _size(max(launch.peak_memory_bytes for launch in contender.launches)),
+            f"{statistics.median(launch.load_ms for launch in launches):.0f} ms" if launches else "-",
+            _size(memory) if memory else "-",
         )
     console = Console()
     if not console.is_terminal:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edgeml.cli.output import note
-from edgeml.core.errors import MissingError, UsageError
+from edgeml.core.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,16 +34,13 @@ def run(options: dict[str, Any]) -> None:
     Raises:
         EdgeMLError: options, files and clip do not fit together, or a model could not be run.
     """
-    from edgeml.cli.bench import check_writable, progress_bar
-    from edgeml.core.device import Device
+    from edgeml.cli.bench import check_writable
+    from edgeml.cli.progress import progress_bar
     from edgeml.edge_bench.video.bench import bench_video
     from edgeml.edge_bench.video.measure import VideoSettings
     from edgeml.edge_bench.video.results_json import to_json, write_results
 
     path = _one_network(options)
-    device = Device.parse(options["device"])
-    if device.scheme != "local":
-        raise MissingError(f"device {device} cannot be reached: this edgeml measures on the device 'local' only")
     check_writable(options["output"], options["report"])
     samples, remarks = read_clip(path, options["data"], options["limit"])
     for remark in remarks:

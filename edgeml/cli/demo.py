@@ -47,7 +47,7 @@ def command(output: Path, data: str, epochs: int | None, as_json: bool) -> None:
     runtime pays. A second run goes on where the first one stopped.
     """
     from edgeml.edge_bench.report import write_report
-    from edgeml.edge_bench.verdict import verdicts
+    from edgeml.edge_bench.verdicts.verdict import verdicts
 
     data = _available(data)
     output.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compile": ("edgeml.cli.compile", "Compile an ONNX model to a library for a target, with TVM."),
     "check": ("edgeml.cli.check", "Compare an ONNX file with its reference, layer by layer."),
     "bench": ("edgeml.cli.bench", "Measure latency and accuracy of model files on a device."),
+    "compare": ("edgeml.cli.compare", "Compare two results: what became faster, what slower."),
+    "device": ("edgeml.cli.device", "Name the devices that models run on, and check that they are ready."),
+    "serve": ("edgeml.cli.serve", "Serve models over HTTP and gRPC, by the Open Inference Protocol (KServe, Triton)."),
     "doctor": ("edgeml.cli.doctor", "Show what this machine can build and run, and prove a target's tool chain."),
+    "results": ("edgeml.cli.results", "List, show and export the runs that were kept."),
+    "sweep": ("edgeml.cli.sweep", "Build and measure every combination that a file describes."),
     "report": ("edgeml.cli.report", "Make one HTML report of benchmark results."),
     "demo": ("edgeml.cli.demo", "Train, export, compile, benchmark and report on real data, in minutes."),
 }

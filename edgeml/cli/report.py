@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from edgeml.cli.output import json_option, print_json
 from edgeml.core.errors import UsageError
-from edgeml.edge_bench.verdict import ACCURACY_TOLERANCE_POINTS
+from edgeml.edge_bench.verdicts.verdict import ACCURACY_TOLERANCE_POINTS
 
 if TYPE_CHECKING:
     from edgeml.edge_bench.video.results import VideoResult
@@ -41,15 +41,15 @@ def command(
     """
     from edgeml.core.bench_result import BenchResult
     from edgeml.edge_bench.report import write_report
-    from edgeml.edge_bench.verdict import verdicts
-    from edgeml.edge_bench.video.results_reading import read_results
+    from edgeml.edge_bench.verdicts.verdict import verdicts
+    from edgeml.edge_bench.video.results_reading import read_any
 
-    found = [read_results(path) for path in results]
+    found = [run for path in results for run in read_any(path)]
     runs = [run for run in found if isinstance(run, BenchResult)]
     clips = [run for run in found if not isinstance(run, BenchResult)]
     if clips:
         if len(found) > 1:
-            raise UsageError(f"{len(found)} files are given, {len(clips)} of them on a clip; give one on a clip alone")
+            raise UsageError(f"{len(found)} runs are given, {len(clips)} of them on a clip; give one on a clip alone")
         if context.get_parameter_source("tolerance") is not ParameterSource.DEFAULT:
             raise UsageError("--tolerance is given with results on a clip; these are not judged by accuracy")
         _report_clip(clips[0], output, title, as_json=as_json)

@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 
-from edgeml.core.artifact import Artifact
-from edgeml.core.bench_result import Launch
-from edgeml.core.errors import UsageError
-from edgeml.edge_bench.client import WorkerProcess
-from edgeml.edge_bench.throttling import fastest_core_mhz
+from edgeml.core.bench_result import Launch, Reading
+from edgeml.core.device import Device
+from edgeml.core.host import HostInfo
+from edgeml.edge_bench.alone import Findings, measure_alone
+from edgeml.edge_bench.bench_settings import BenchSettings, Entry, Extras, runs_of_launch
+from edgeml.edge_bench.conditions.watch import Watch
+from edgeml.edge_bench.devices.connection import Connection
+from edgeml.edge_bench.link import Link, local_link
+from edgeml.edge_bench.running import BLOCKS, Running
 
-BLOCKS = 5
-WARM_UP_SHARE = 0.3
-SETTLE_SHARE = 0.05
-SAMPLES_LIMIT = 2000
-"""Most samples of one launch: more would only swell the results file."""
-
-_OPEN_TIMEOUT_S = 600.0
-_RUN_TIMEOUT_S = 300.0
-_DATA_TIMEOUT_S = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchSettings:
-    """How much to measure.
-
-    Attributes:
-        seconds: time for each contender's runs, warm-up included, over all launches together.
-        launches: processes started for each contender, one after the other; at least 2.
-        samples: timed runs of each contender over all launches, in place of the time limit.
-        batch: samples fed in one run, where the model does not fix it.
-        seed: decides the order of contenders and the random feeds.
-    """
-
-    seconds: float = 4.0
-    launches: int = 5
-    samples: int | None = None
-    batch: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
-            raise UsageError(f"seconds is {self.seconds}; it must be above 0")
-        if self.launches < 2:
-            raise UsageError(
-                f"launches is {self.launches}; it must be at least 2, since launches differ from each other"
-            )
-        if self.samples is not None and self.samples < self.launches:
-            raise UsageError(f"samples is {self.samples}; it must be at least 1 for each of {self.launches} launches")
-        if self.batch < 1:
-            raise UsageError(f"batch is {self.batch}; it must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One contender to be measured.
-
-    Attributes:
-        artifact: the model file.
-        runtime: name of the runtime.
-        threads: threads inside one operator.
-        samples: file of float32 (sample, channels, height, width) inputs as .npy; None feeds random values.
-        logits: where to write the first output for every sample; None leaves accuracy out.
-    """
-
-    artifact: Artifact
-    runtime: str
-    threads: int
-    samples: Path | None
-    logits: Path | None
+__all__ = ["BLOCKS", "BenchSettings", "Entry", "Extras", "Measurement", "Progress", "measure", "runs_of_launch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,132 +26,220 @@ class Measurement:
     """What was measured.
 
     Attributes:
-        launches: of each entry, in order; launch i of all entries ran at the same time.
+        launches: of each entry, in order; launch i of all entries ran at the same time. Each is empty on a device
+            whose times mean nothing.
         batches: the batch each entry was measured at.
-        frequencies_mhz: frequency of the fastest core right after each block, empty where it is not told.
+        threads: the threads of each entry.
+        findings: what was measured of each entry alone.
+        host: the machine that the workers ran on, when the run began.
+        readings: the device's state after each block; empty where the workers ran elsewhere.
+        warnings: what disturbed the run, and what was done once more.
     """
 
     launches: tuple[tuple[Launch, ...], ...]
     batches: tuple[int, ...]
-    frequencies_mhz: tuple[float, ...]
+    threads: tuple[int, ...]
+    findings: tuple[Findings, ...]
+    host: HostInfo
+    readings: tuple[Reading, ...]
+    warnings: tuple[str, ...]
 
 
 Progress = Callable[[str, float], None]
 """Told what is being done and which share of the run is done."""
 
-
-def runs_of_launch(settings: BenchSettings, replicate: int, latency_ms: float) -> int:
-    """Timed runs of one launch: its part of the samples asked for, or what fits the time, at least 2."""
-    if settings.samples is not None:
-        return settings.samples // settings.launches + (replicate < settings.samples % settings.launches)
-    time_ms = (1 - WARM_UP_SHARE) * settings.seconds / settings.launches * 1e3
-    return max(2, min(SAMPLES_LIMIT, int(time_ms / max(latency_ms, 1e-3))))
+Check = Callable[[HostInfo, Extras, Device], None]
+"""Raises where the machine lacks what the extras need on the device."""
 
 
-class _Running:
-    """One launch of one entry, while it is alive."""
+@dataclass
+class _Taken:
+    """What one launch of all entries gave, by the entry's index."""
 
-    def __init__(self, entry: Entry, replicate: int, settings: BenchSettings, stack: ExitStack) -> None:
-        """Start the process; `open` then waits for it, so that all entries' interpreters start side by side."""
-        self.entry = entry
-        self._replicate = replicate
-        self._settings = settings
-        self._worker = stack.enter_context(WorkerProcess(str(entry.artifact.path)))
-        self._latency_ms: list[float] = []
-        self._block: list[int] = []
-
-    def open(self) -> None:
-        """Load the model."""
-        entry = self.entry
-        opened = self._worker.ask(
-            "open",
-            timeout_s=_OPEN_TIMEOUT_S,
-            artifact=entry.artifact.to_json(),
-            path=str(entry.artifact.path),
-            runtime=entry.runtime,
-            threads=entry.threads,
-            batch=self._settings.batch,
-            seed=self._settings.seed,
-            samples=None if entry.samples is None else str(entry.samples),
-        )
-        self.load_ms = float(opened["load_ms"])
-        self.batch = int(opened["batch"])
-
-    def warm_up(self) -> None:
-        """Warm up, then fix how many runs each block takes."""
-        limit_s = WARM_UP_SHARE * self._settings.seconds / self._settings.launches
-        warm = self._worker.ask("warm_up", timeout_s=_RUN_TIMEOUT_S + limit_s, limit_s=limit_s)
-        self._warm_runs, self._stable = int(warm["runs"]), bool(warm["stable"])
-        runs = runs_of_launch(self._settings, self._replicate, float(warm["latency_ms"]))
-        blocks = min(BLOCKS, runs)
-        self.block_runs = [runs // blocks + (index < runs % blocks) for index in range(blocks)]
-        self._timeout_s = _RUN_TIMEOUT_S + 10 * runs * float(warm["latency_ms"]) / 1e3
-
-    def take_block(self, index: int) -> None:
-        """Take one block of samples."""
-        runs = self.block_runs[index]
-        # Other contenders ran since the last block and took the caches; one run in twenty brings the model back.
-        settle = math.ceil(SETTLE_SHARE * runs) if runs >= 5 else 0
-        answer = self._worker.ask("sample", timeout_s=self._timeout_s, runs=runs, settle=settle)
-        self._latency_ms += [nanoseconds / 1e6 for nanoseconds in answer["latency_ns"]]
-        self._block += [index] * len(answer["latency_ns"])
-
-    def finish(self) -> Launch:
-        """The launch, once its samples are taken."""
-        memory = self._worker.ask("memory", timeout_s=_RUN_TIMEOUT_S)
-        return Launch(
-            latency_ms=tuple(self._latency_ms),
-            block=tuple(self._block),
-            warmup=self._warm_runs,
-            stable=self._stable,
-            load_ms=self.load_ms,
-            peak_memory_bytes=int(memory["peak_memory_bytes"]),
-        )
-
-    def predict(self) -> None:
-        """Write the logits of every sample, by the Session that was timed."""
-        if self.entry.samples is not None and self.entry.logits is not None:
-            self._worker.ask(
-                "predict", timeout_s=_DATA_TIMEOUT_S, samples=str(self.entry.samples), output=str(self.entry.logits)
-            )
+    launches: dict[int, Launch] = field(default_factory=dict)
+    batches: dict[int, int] = field(default_factory=dict)
+    threads: dict[int, int] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+    host: HostInfo | None = None
 
 
-def measure(entries: Sequence[Entry], settings: BenchSettings, progress: Progress) -> Measurement:
+def measure(
+    entries: Sequence[Entry],
+    settings: BenchSettings,
+    progress: Progress,
+    link: Link | None = None,
+    extras: Extras | None = None,
+    check: Check = lambda _host, _extras, _device: None,
+) -> Measurement:
     """Measure all entries against each other.
 
     For each launch one process of every entry is started; each warms up, then they take blocks of samples in turn, in
     a new random order each round, so that whatever slows the machine falls on all alike. Idle processes sleep. Peak
-    memory is read before the first launch goes on to the whole data set.
+    memory is read before the first launch goes on to the whole data set. What is measured of each entry alone follows
+    the last launch. A launch that a cut link took is taken once more over a new one.
+
+    Args:
+        entries: the contenders.
+        settings: how much to measure.
+        progress: told what is being done.
+        link: to the device, open; None starts the workers on this machine.
+        extras: what to measure of each entry alone.
+        check: refuses, before anything is measured, what the machine that the workers run on lacks for the extras.
 
     Raises:
+        DeviceLostError: the device was lost for good.
         EdgeMLError: a worker refused or died; no process is left behind.
     """
-    order = random.Random(settings.seed)  # noqa: S311 (an order, not a secret)
-    launches: list[list[Launch]] = [[] for _ in entries]
-    batches: tuple[int, ...] = ()
-    frequencies_mhz: list[float] = []
-    for replicate in range(settings.launches):
-        progress(f"launch {replicate + 1} of {settings.launches}", replicate / settings.launches)
+    if link is None:
+        with local_link() as here:
+            return measure(entries, settings, progress, here, extras, check)
+    return _Run(entries, settings, progress, link, Extras() if extras is None else extras, check).measure()
+
+
+def takes_one_at_a_time(connection: Connection) -> bool:
+    """Whether only one worker may hold a model there: TVM's RPC server serves one connection, then the next."""
+    return connection.worker_device != "local" and connection.measures_latency
+
+
+class _Run:
+    """One run, launch by launch."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        settings: BenchSettings,
+        progress: Progress,
+        link: Link,
+        extras: Extras,
+        check: Check,
+    ) -> None:
+        self._entries = entries
+        self._settings = settings
+        self._progress = progress
+        self._link = link
+        self._extras = extras
+        self._check = check
+        self._order = random.Random(settings.seed)  # noqa: S311 (an order, not a secret)
+        self._watch = Watch(on_device=link.workers_on_device)
+        self._launches = settings.launches if link.connection.measures_latency else 1
+        self._steps = self._launches + len(entries) * len(extras.asked_for)
+
+    def measure(self) -> Measurement:
+        """All launches, then what each entry does alone."""
+        taken = []
+        for replicate in range(self._launches):
+            name = f"launch {replicate + 1} of {self._launches}"
+            self._tell(name, replicate)
+            take = partial(self._launch if self._link.connection.measures_latency else self._answers, replicate)
+            found = self._link.resumed(take, name, again=self._watch.link_was_cut)
+            self._watch.keep(found.readings)
+            taken.append(found)
+        findings = self._alone() if self._extras.asked_for else [Findings() for _ in self._entries]
+        host = taken[0].host
+        assert host is not None
+        indices = range(len(self._entries))
+        return Measurement(
+            launches=tuple(tuple(launch.launches[index] for launch in taken if launch.launches) for index in indices),
+            batches=tuple(taken[-1].batches[index] for index in indices),
+            threads=tuple(taken[-1].threads[index] for index in indices),
+            findings=tuple(findings),
+            host=host,
+            readings=self._watch.readings,
+            warnings=(*self._link.remarks, *self._watch.warnings()),
+        )
+
+    def _launch(self, replicate: int) -> _Taken:
+        """One launch of every entry, their blocks interleaved where the device runs several workers side by side."""
+        taken = _Taken()
+        indices = self._order.sample(range(len(self._entries)), len(self._entries))
+        if takes_one_at_a_time(self._link.connection):
+            for index in indices:
+                self._side_by_side([index], replicate, taken)
+        else:
+            self._side_by_side(sorted(indices), replicate, taken)
+        return taken
+
+    def _side_by_side(self, indices: Sequence[int], replicate: int, taken: _Taken) -> None:
         with ExitStack() as stack:
-            running = [_Running(entry, replicate, settings, stack) for entry in entries]
+            started = {index: self._start(index, replicate, stack) for index in indices}
+            running = list(started.values())
+            self._begin(running[0], taken)
             for each in running:
                 each.open()
-            batches = tuple(each.batch for each in running)
-            for each in order.sample(running, len(running)):
+            for each in self._order.sample(running, len(running)):
                 each.warm_up()
             for block in range(BLOCKS):
-                for each in order.sample(running, len(running)):
+                for each in self._order.sample(running, len(running)):
                     if block < len(each.block_runs):
                         each.take_block(block)
-                        if (frequency := fastest_core_mhz()) is not None:
-                            frequencies_mhz.append(frequency)
-            for index, each in enumerate(running):
-                launches[index].append(each.finish())
-            if replicate == 0:
-                for each in running:
-                    if each.entry.logits is not None:
-                        progress(f"accuracy of {each.entry.artifact.path.name}", 1 / settings.launches)
-                    each.predict()
-    return Measurement(
-        launches=tuple(tuple(each) for each in launches), batches=batches, frequencies_mhz=tuple(frequencies_mhz)
-    )
+                        if self._tells_state:
+                            taken.readings.append(self._watch.reading(each.state()))
+            taken.launches |= {index: each.finish() for index, each in started.items()}
+            for index, each in started.items():
+                if replicate == 0:
+                    self._predict(each)
+                self._end(index, each, taken)
+
+    def _answers(self, replicate: int) -> _Taken:
+        """What the entries compute on a device whose times mean nothing, one after the other: emulators are slow."""
+        taken = _Taken()
+        for index in range(len(self._entries)):
+            with ExitStack() as stack:
+                running = self._start(index, replicate, stack)
+                self._begin(running, taken)
+                running.open()
+                self._predict(running)
+                self._end(index, running, taken)
+        return taken
+
+    def _alone(self) -> list[Findings]:
+        """What is measured of each entry while nothing else runs on the device."""
+        steps = iter(range(self._launches, self._steps))
+        found = []
+        for index, entry in enumerate(self._entries):
+
+            def tell(what: str, name: str = entry.artifact.path.name) -> None:
+                self._tell(f"{what} of {name}", next(steps, self._steps))
+
+            def work(index: int = index, tell: Callable[[str], None] = tell) -> Findings:
+                with ExitStack() as stack:
+                    running = self._start(index, 0, stack)
+                    self._begin(running, _Taken())
+                    running.open()
+                    running.warm_up()
+                    findings = measure_alone(running, self._extras, tell)
+                    self._end(index, running, _Taken())
+                return findings
+
+            name = f"what was measured of {entry.artifact.path.name} alone"
+            found.append(self._link.resumed(work, name, again=self._watch.link_was_cut))
+        return found
+
+    @property
+    def _tells_state(self) -> bool:
+        """Whether what a worker reads is the state of the device that the model runs on."""
+        return self._link.connection.worker_device == "local"
+
+    def _start(self, index: int, replicate: int, stack: ExitStack) -> Running:
+        return Running(self._entries[index], replicate, self._settings, self._link, stack)
+
+    def _begin(self, running: Running, taken: _Taken) -> None:
+        if taken.host is None:
+            taken.host = running.host()
+            self._check(taken.host, self._extras, self._link.connection.device)
+        if self._link.workers_on_device:
+            self._watch.began(running.state())
+
+    def _end(self, index: int, running: Running, taken: _Taken) -> None:
+        taken.batches[index] = running.batch
+        taken.threads[index] = running.threads
+        if self._link.workers_on_device:
+            self._watch.ended(running.state())
+
+    def _predict(self, running: Running) -> None:
+        if running.entry.logits is not None:
+            self._tell(f"accuracy of {running.entry.artifact.path.name}", 1)
+        running.predict()
+
+    def _tell(self, what: str, steps_done: int) -> None:
+        self._progress(what, min(1.0, steps_done / self._steps))

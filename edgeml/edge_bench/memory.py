@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from edgeml.edge_bench.environment import available_memory_bytes
+from edgeml.edge_bench.conditions.environment import available_memory_bytes
 
 SHARE_OF_AVAILABLE = 0.9
 

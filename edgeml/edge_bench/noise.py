@@ -23,7 +23,9 @@ _FEWEST_SAMPLES = 20
 
 
 def noise_warnings(contender: Contender) -> tuple[str, ...]:
-    """What makes this contender's latency hard to trust, a sentence each; empty for a quiet run."""
+    """What makes this contender's latency hard to trust, a sentence each; empty for a quiet run or no launch."""
+    if not contender.launches:
+        return ()
     found = []
     if (value := scatter(contender.launches)) > SCATTER_LIMIT:
         found.append(f"noisy: samples of one launch scatter by {value:.0%} (robust coefficient of variation)")

@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import Any, TextIO, TypeVar
 
 from edgeml.core.errors import EdgeMLError
+from edgeml.edge_bench.conditions.device_state import read_state
+from edgeml.edge_bench.conditions.environment import host_info
 from edgeml.edge_bench.memory import peak_memory_bytes
 
 T = TypeVar("T")
@@ -41,15 +43,20 @@ def timed(call: Callable[[T], object], turn: Sequence[T]) -> list[int]:
 def serve(requests: TextIO, replies: TextIO, open: Open) -> None:  # noqa: A002 (the command's name)
     """Obey the commands of `requests` until one is "stop" or there are no more.
 
-    "memory" -> peak_memory_bytes is known from the start, all but "open" from then on. An answer is {"ok": {...}} or
-    {"error": message, "kind": name of the EdgeMLError}.
+    "memory" -> peak_memory_bytes, "host" -> the values of a HostInfo and "conditions" -> those of a DeviceState are
+    known from the start, the rest once a model is open. An answer is {"ok": {...}} or {"error": message, "kind": name
+    of the EdgeMLError}.
 
     Args:
         requests: one JSON object a line, the command's name under "command", its arguments beside it.
         replies: one JSON object a line is written to it.
         open: the command of that name.
     """
-    commands: dict[str, Command] = {"memory": lambda: {"peak_memory_bytes": peak_memory_bytes()}}
+    commands: dict[str, Command] = {
+        "memory": lambda: {"peak_memory_bytes": peak_memory_bytes()},
+        "host": lambda: host_info().to_json(),
+        "conditions": lambda: read_state().to_json(),
+    }
     for line in requests:
         request = json.loads(line)
         command = request.pop("command")

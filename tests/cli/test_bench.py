@@ -1,4 +1,5 @@
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,12 +10,20 @@ import jsonschema
 import pytest
 
 from edgeml.cli.main import COMMANDS
-from edgeml.edge_bench.results import from_json, read_results
+from edgeml.edge_bench.results import from_json, read_results, read_runs, runs_from_json
+from edgeml.edge_bench.store.store import Store
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/bench.schema.json").read_text(encoding="utf-8"))
 QUICK = ("--samples", "70", "--launches", "2", "--seconds", "0.1", "--threads", "1")
 
 WriteConvNet = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the user's is read or written."""
+    for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
 
 
 def edgeml(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -40,12 +49,39 @@ def test_json_is_one_object_of_the_schema_and_a_report_can_be_made_from_it(write
     assert (result.comparisons[0].a, result.comparisons[0].b) == (1, 0)
 
 
+def test_results_are_kept_in_the_store_unless_the_user_does_not_want_it(
+    write_conv_net: WriteConvNet, tmp_path: Path
+) -> None:
+    path, file = write_conv_net(), tmp_path / "own.sqlite"
+    done = edgeml("bench", path, *QUICK, "--store", file, "--json")
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    with Store.open(file) as store:
+        assert [store.result(run.id) for run in store.runs()] == [from_json(value)]
+    assert edgeml("bench", path, *QUICK, "--no-store").returncode == 0
+    assert not Store.default_path().exists()
+
+
+def test_a_device_that_fails_costs_the_others_nothing(write_conv_net: WriteConvNet, tmp_path: Path) -> None:
+    output = tmp_path / "runs.json"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"rpc://127.0.0.1:{free.getsockname()[1]}"
+    arguments = (write_conv_net(), *QUICK, "--device", nobody, "--device", "local", "--no-store", "--runtime")
+    done = edgeml("bench", *arguments, "onnxruntime", "--json", "--output", output)
+    assert done.returncode == 3, done.stderr
+    assert f"device {nobody} does not answer" in done.stderr
+    value = json.loads(done.stdout)
+    jsonschema.validate(value, SCHEMA)
+    assert [[each["device"] for each in run["contenders"]] for run in value["runs"]] == [["local"]]
+    assert runs_from_json(value) == read_runs(output)
+
+
 def test_people_get_a_table_and_the_files_are_written(write_conv_net: WriteConvNet, tmp_path: Path) -> None:
     path = write_conv_net()
     output = tmp_path / "results.json"
     done = edgeml("bench", path, *QUICK, "--data", "digits:test", "--limit", "40", "--output", output)
     assert done.returncode == 0, done.stderr
-    assert "needs 662 samples, has 70" in done.stdout
+    assert "p99 needs 662 samples, 70 taken" in done.stdout
     assert "does not say how images become its input; assumed 1x8x8" in done.stderr
     result = read_results(output)
     assert result.contenders[0].accuracy is not None
@@ -59,8 +95,19 @@ def test_people_get_a_table_and_the_files_are_written(write_conv_net: WriteConvN
     [
         ((), 2, "Missing argument"),
         (("missing.onnx",), 2, "there is no model file missing.onnx"),
-        (("NET", "--device", "ssh://pi@host"), 3, "cannot be reached"),
         (("NET", "--device", "moon"), 2, "unknown device 'moon'"),
+        (("NET", "--device", "moon://pi"), 2, "unknown device 'moon://pi'"),
+        (("NET", "--device", "local", "--device", "local"), 2, "given twice"),
+        (("NET", "--device", "rpc://127.0.0.1:9"), 2, "give the number of threads"),
+        (("NET", "--sustain", "soon"), 2, "is no length of time"),
+        (("NET", "--sustain", "2s"), 2, "must be from 10 to 86400 s"),
+        (("NET", "--target-qps", "5"), 2, "--target-qps is for a load scenario"),
+        (("NET", "--scenario", "server", "--target-qps", "5"), 2, "target_latency_ms is not given"),
+        (("NET", "--scenario", "offline", "--min-duration", "90d"), 2, "is no length of time"),
+        (("NET", "--reference", "NET"), 2, "give --data too"),
+        (("NET", "--store", "a.sqlite", "--no-store"), 2, "give one of them"),
+        (("NET", "--store", "no/such/place.sqlite"), 2, "no/such/place.sqlite"),
+        (("NET", "--data", "video:clip.mp4", "--energy"), 2, "--energy: networks for video"),
         (("NET", "--runtime", "abacus"), 2, "unknown runtime 'abacus'"),
         (("NET", "--limit", "5"), 2, "give --data too"),
         (("NET", "--output", "no/such/place.json"), 2, "cannot write no/such/place.json"),

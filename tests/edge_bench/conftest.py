@@ -11,7 +11,7 @@ from edgeml.core.bench_result import Accuracy, BenchResult, Comparison, Contende
 from edgeml.core.host import HostInfo
 from edgeml.edge_bench.statistics import compare
 from edgeml.edge_bench.statistics import verdicts as ratio_verdicts
-from edgeml.edge_bench.verdict import baseline_index
+from edgeml.edge_bench.verdicts.verdict import baseline_index
 from edgeml.edge_bench.video.results import VideoResult
 from tests.edge_bench.video_run import video_result
 

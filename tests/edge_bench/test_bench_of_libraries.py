@@ -16,15 +16,23 @@ from edgeml.core.device import LOCAL
 from edgeml.core.errors import EdgeMLError, UsageError
 from edgeml.core.samples import Samples
 from edgeml.edge_bench.bench import bench
-from edgeml.edge_bench.labels import contender_labels
 from edgeml.edge_bench.measure import BenchSettings
-from edgeml.edge_bench.verdict import verdicts
+from edgeml.edge_bench.verdicts.labels import contender_labels
+from edgeml.edge_bench.verdicts.verdict import verdicts
 from edgeml.runtime.onnx_file import open_artifact
+from tests.edge_bench.devices.test_rpc import tvm_server
 
 pytestmark = pytest.mark.tvm
 
 QUICK = BenchSettings(samples=23, launches=2, seconds=0.1)
 Libraries = dict[str, Artifact]
+
+
+@pytest.fixture(autouse=True)
+def own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other measurements on this machine are not waited for, and nothing goes to the user's store."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def test_a_model_and_its_library_are_measured_against_each_other(tvm_libraries: Libraries) -> None:
@@ -63,6 +71,30 @@ def test_a_runtime_that_is_asked_for_is_forced_on_every_file(tvm_libraries: Libr
         bench([library, model], device=LOCAL, runtime="tvm")
     with pytest.raises(UsageError, match=r"net\.so has the format tvm; onnxruntime opens onnx"):
         bench([library, model], device=LOCAL, runtime="onnxruntime")
+
+
+@pytest.mark.slow
+def test_libraries_are_measured_over_rpc_by_the_devices_own_clock(
+    tvm_libraries: Libraries,
+) -> None:
+    model = open_artifact(tvm_libraries["net"].path.with_suffix(".onnx"))
+    library = replace(tvm_libraries["net"], parent_sha256=model.sha256)
+    images = np.random.default_rng(5).standard_normal((70, 3, 16, 16)).astype(np.float32)
+    data = Samples("toy:test", images, np.zeros(70, np.int64), ())
+    with tvm_server() as device:
+        settings = replace(QUICK, samples=20)
+        result = bench([library, library], device=device, threads=[1], samples=[data, data], settings=settings)
+    for each in result.contenders:
+        assert [len(launch.latency_ms) for launch in each.launches] == [10, 10]
+        assert {launch.peak_memory_bytes for launch in each.launches} == {0}
+        assert (each.device, each.threads) == (str(device), 1)
+        assert each.accuracy is not None
+        assert each.accuracy.reference is not None  # the ONNX file it was compiled from lies beside it
+        assert each.accuracy.reference.artifact == str(model.path)
+        assert each.accuracy.reference.differences == ()
+    assert len(result.comparisons) == 1
+    assert result.readings == ()
+    assert "is reached over RPC" in result.warnings[0]
 
 
 def test_a_library_that_cannot_be_loaded_ends_the_run_with_one_line(tvm_libraries: Libraries, tmp_path: Path) -> None:

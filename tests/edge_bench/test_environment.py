@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgeml.core.host import HostInfo
-from edgeml.edge_bench.environment import available_memory_bytes, host_info
-from edgeml.edge_bench.throttling import Conditions, condition_warnings, read_conditions
+from edgeml.edge_bench.conditions.environment import available_memory_bytes, host_info
+from edgeml.edge_bench.conditions.throttling import Conditions, condition_warnings, read_conditions
 
 RASPBERRY_PI = {
     "proc/cpuinfo": (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeml.core.bench_result import Contender
-from edgeml.edge_bench.labels import contender_labels
+from edgeml.edge_bench.verdicts.labels import contender_labels
 
 MakeContender = Callable[..., Contender]
 

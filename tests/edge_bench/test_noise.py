@@ -47,6 +47,10 @@ def test_a_quiet_run_gives_no_warning(seed: int) -> None:
     assert noise_warnings(contender(launches(quiet(seed)))) == ()
 
 
+def test_a_device_whose_timings_mean_nothing_has_no_noise() -> None:
+    assert noise_warnings(contender(())) == ()
+
+
 def test_scatter_within_launches_is_told() -> None:
     generator = np.random.default_rng(1)
     noisy = launches([generator.lognormal(0, 0.2, len(BLOCKS)) for _ in range(5)])

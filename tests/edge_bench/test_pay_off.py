@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from edgeml.core.bench_result import BenchResult, Comparison, Contender, Verdict
-from edgeml.edge_bench.labels import contender_labels
-from edgeml.edge_bench.pay_off import PayOff, pay_offs, peer_index
 from edgeml.edge_bench.report.page import render
 from edgeml.edge_bench.results import from_json, to_json
-from edgeml.edge_bench.verdict import baseline_index, verdicts
+from edgeml.edge_bench.verdicts.labels import contender_labels
+from edgeml.edge_bench.verdicts.pay_off import PayOff, pay_offs, peer_index
+from edgeml.edge_bench.verdicts.verdict import baseline_index, verdicts
 
 MakeContender = Callable[..., Contender]
 MakeResult = Callable[..., BenchResult]

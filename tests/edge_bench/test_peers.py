@@ -8,7 +8,7 @@ import pytest
 from edgeml.core.artifact import Artifact
 from edgeml.core.binary_storage import BinaryStorage, Int8Peer
 from edgeml.core.errors import UsageError
-from edgeml.edge_bench.peers import with_peers
+from edgeml.edge_bench.verdicts.peers import with_peers
 from edgeml.runtime.onnx_file import open_artifact
 from tests.conftest import WriteConvNet
 

@@ -11,7 +11,7 @@ from edgeml.core.bench_result import BenchResult, Contender
 from edgeml.edge_bench.report.axis import Axis, latency_axis, percent_axis
 from edgeml.edge_bench.report.figures import rows
 from edgeml.edge_bench.report.label_places import Box, place_labels
-from edgeml.edge_bench.report.spread_plot import spread_plot
+from edgeml.edge_bench.report.spread_plot import spread_bands
 from edgeml.edge_bench.report.tradeoff_plot import latency_plot, pareto_front, tradeoff_plot
 
 MakeContender = Callable[..., Contender]
@@ -103,7 +103,9 @@ def test_contenders_without_accuracy_are_named_beside_the_plot(
 def test_a_run_without_accuracy_has_a_latency_plot(make_contender: MakeContender, make_result: MakeResult) -> None:
     shown = rows([make_result([make_contender("fp32", 2.0, None), make_contender("int8", 1.0, None)])], 0.5)
     assert tradeoff_plot(shown) is None
-    fp32, int8 = latency_plot(shown).points
+    plot = latency_plot(shown)
+    assert plot is not None
+    fp32, int8 = plot.points
     assert int8.x < fp32.x
     assert int8.y > fp32.y  # one line each
 
@@ -115,7 +117,7 @@ def test_stragglers_are_counted_instead_of_stretching_the_axis(
     launch = contender.launches[0]
     slow = type(launch)(**(vars(launch) | {"latency_ms": (*launch.latency_ms[1:], 90.0)}))
     contender = type(contender)(**(vars(contender) | {"launches": (slow,)}))
-    (band,) = spread_plot(rows([make_result([contender])], 0.5)).bands
+    (band,) = spread_bands(rows([make_result([contender])], 0.5))
     assert (band.beyond, band.slowest_ms) == (1, 90.0)
 
 
@@ -126,5 +128,5 @@ def test_the_same_contender_has_the_same_colour_and_mark_in_all_plots(
     plot = tradeoff_plot(shown)
     assert plot is not None
     styles = [point.row.style for point in plot.points]
-    assert styles == [band.row.style for band in spread_plot(shown).bands] == [row.style for row in shown]
+    assert styles == [band.row.style for band in spread_bands(shown)] == [row.style for row in shown]
     assert len({(style.colour, style.mark) for style in styles}) == 3

@@ -41,6 +41,36 @@ def test_a_claimed_difference_never_shows_an_interval_that_touches_1() -> None:
     assert (words.ratio(unclaimed), words.ratio_interval(unclaimed)) == ("1.00", "[0.98, 1.01]")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("min_duration_s", 60.0, "min duration 60 s"),
+        ("target_latency_ms", 12.5, "target latency 12.5 ms"),
+        ("overhead_us", 37.6957, "overhead 37.7 µs"),
+        ("samples_per_query", 8.0, "samples per query 8"),
+    ],
+)
+def test_a_setting_is_said_with_its_unit(name: str, value: float, text: str) -> None:
+    assert words.setting(value, name) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0614, "61.4 mJ"), (2.5, "2.50 J"), (0.0000123, "12.3 µJ"), (-0.002, "-2.00 mJ")]
+)
+def test_energies_are_in_a_unit_that_leaves_a_readable_number(value: float, text: str) -> None:
+    assert words.joules(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (0.01234, "0.0123"), (81.26, "81.3"), (12_345.6, "12,346")])
+def test_rates_have_three_significant_digits(value: float, text: str) -> None:
+    assert words.significant(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(640, "640"), (24_300_000, "24.3 M"), (1_230_000_000, "1.23 G")])
+def test_counts_are_scaled(value: float, text: str) -> None:
+    assert words.scaled(value) == text
+
+
 def test_an_interval_stays_on_one_line() -> None:
     assert (
         words.unbroken("1.9x [1.8, 2.0] at [-0.3, +0.1]")

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeml.core.bench_result import BenchResult, Comparison, Contender, Verdict
-from edgeml.edge_bench.comparisons import comparison_between
-from edgeml.edge_bench.verdict import baseline_index, verdicts
+from edgeml.edge_bench.verdicts.comparisons import comparison_between
+from edgeml.edge_bench.verdicts.verdict import baseline_index, verdicts
 
 MakeContender = Callable[..., Contender]
 MakeResult = Callable[..., BenchResult]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeml.core.errors import EdgeMLError, UsageError
-from edgeml.edge_bench.client import WorkerProcess
+from edgeml.edge_bench.client import start_worker
 from edgeml.edge_bench.video.bench import bench_video
 from edgeml.edge_bench.video.clip_samples import ClipSamples
 from edgeml.edge_bench.video.figures import summarize
@@ -138,7 +138,7 @@ def test_a_refusal_keeps_its_kind_and_the_worker_goes_on(tmp_path: Path) -> None
         "path": str(path), "threads": 1, "clip": str(tmp_path / "clip.npy"), "artifact": None, "key_interval": "file",
         "cuts": [],
     }  # fmt: skip
-    with WorkerProcess("net", _COMMAND) as worker:
+    with start_worker("net", _COMMAND) as worker:
         with pytest.raises(UsageError, match="there is no file"):
             worker.ask("open", timeout_s=60, **known | {"path": str(tmp_path / "other.residual.onnx")})
         assert worker.ask("open", timeout_s=60, **known)["load_ms"] > 0

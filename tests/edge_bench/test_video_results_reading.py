@@ -15,18 +15,18 @@ from edgeml.edge_bench import results
 from edgeml.edge_bench.video.report import render
 from edgeml.edge_bench.video.results import VideoResult
 from edgeml.edge_bench.video.results_json import to_json, write_results
-from edgeml.edge_bench.video.results_reading import from_json, read_results
+from edgeml.edge_bench.video.results_reading import from_json, read_any
 
 
 def test_what_was_written_is_read_back(clip_result: VideoResult, tmp_path: Path) -> None:
     write_results(clip_result, tmp_path / "r.json")
-    assert read_results(tmp_path / "r.json") == clip_result
+    assert read_any(tmp_path / "r.json") == (clip_result,)
 
 
 def test_the_page_is_that_of_the_run(clip_result: VideoResult, tmp_path: Path) -> None:
     pytest.importorskip("jinja2")
     write_results(clip_result, tmp_path / "r.json")
-    read = read_results(tmp_path / "r.json")
+    (read,) = read_any(tmp_path / "r.json")
     assert isinstance(read, VideoResult)
     assert render(read) == render(clip_result)
 
@@ -36,7 +36,7 @@ def test_results_that_are_not_on_a_clip_are_read_too(
 ) -> None:
     plain = make_result([make_contender()])
     results.write_results(plain, tmp_path / "r.json")
-    assert read_results(tmp_path / "r.json") == results.read_results(tmp_path / "r.json")
+    assert read_any(tmp_path / "r.json") == results.read_runs(tmp_path / "r.json")
 
 
 def test_results_without_raw_samples_are_refused(clip_result: VideoResult) -> None:
@@ -95,6 +95,6 @@ def test_wrong_values_are_refused(
     holder[key] = wrong
     (tmp_path / "r.json").write_text(json.dumps(value), encoding="utf-8")
     with pytest.raises(UsageError) as caught:
-        read_results(tmp_path / "r.json")
+        read_any(tmp_path / "r.json")
     assert message in str(caught.value)
     assert str(tmp_path / "r.json") in str(caught.value)

@@ -12,7 +12,7 @@ from edgeml.core.host import HostInfo
 from edgeml.runtime.cgroup import cgroup_directories, read_number
 from edgeml.runtime.threads import available_threads, cgroup_cpu_quota
 
-PACKAGES = ("edgeml", "numpy", "onnx", "onnxruntime", "apache-tvm", "apache-tvm-ffi", "scipy")
+PACKAGES = ("edgeml", "numpy", "onnx", "onnxruntime", "apache-tvm", "apache-tvm-ffi", "scipy", "mlcommons-loadgen")
 
 # Instruction-set extensions that change which inference kernels run, by the names /proc/cpuinfo gives them.
 _FEATURES = frozenset(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeml.edge_bench.environment import frequency_mhz
+from edgeml.edge_bench.conditions.environment import frequency_mhz
 from edgeml.runtime.cgroup import cgroup_directories, read_number
 
 OTHERS_LIMIT = 0.10

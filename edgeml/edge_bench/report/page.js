@@ -26,25 +26,28 @@
   });
   download.hidden = false;
 
-  const body = document.querySelector("tbody");
-  const headings = [...document.querySelectorAll("thead th")];
-  headings.forEach((heading, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...heading.childNodes);
-    heading.append(button);
-    const numeric = heading.dataset.sort === "number";
-    button.addEventListener("click", () => {
-      const descending = heading.getAttribute("aria-sort") === "ascending";
-      headings.forEach((other) => other.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const value = (row) => row.children[column].dataset.value;
-      const compare = (a, b) => {
-        const x = value(a), y = value(b);
-        if (x === "" || y === "") return (x === "") - (y === "");  // what was not measured stays last
-        return (descending ? -1 : 1) * (numeric ? x - y : x.localeCompare(y, "en", { numeric: true }));
-      };
-      body.append(...[...body.rows].sort(compare));
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const body = table.tBodies[0];
+    const headings = [...table.tHead.rows[0].cells];
+    headings.forEach((heading, column) => {
+      if (!heading.dataset.sort) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...heading.childNodes);
+      heading.append(button);
+      const numeric = heading.dataset.sort === "number";
+      button.addEventListener("click", () => {
+        const descending = heading.getAttribute("aria-sort") === "ascending";
+        headings.forEach((other) => other.removeAttribute("aria-sort"));
+        heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        const value = (row) => row.children[column].dataset.value;
+        const compare = (a, b) => {
+          const x = value(a), y = value(b);
+          if (x === "" || y === "") return (x === "") - (y === "");  // what was not measured stays last
+          return (descending ? -1 : 1) * (numeric ? x - y : x.localeCompare(y, "en", { numeric: true }));
+        };
+        body.append(...[...body.rows].sort(compare));
+      });
     });
-  });
+  }
 })();

@@ -12,15 +12,16 @@ Mark = Literal["circle", "square", "diamond", "triangle", "cross"]
 # TVCG 2009) without each kind of cone. Their lightness differs most, so they hold in grey as well.
 LIGHT = ("#3884fc", "#aa5c02", "#14361c", "#7f076d", "#9e9265", "#6e61ae")
 DARK = ("#3275f1", "#d76104", "#b5facf", "#9b529c", "#fcba4c", "#ab97c4")
-_MARKS: tuple[Mark, ...] = ("circle", "square", "diamond", "triangle", "cross")
+MARKS: tuple[Mark, ...] = ("circle", "square", "diamond", "triangle", "cross")
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a contender is drawn: the number of its colour in the palette, and the shape of its mark."""
+    """How a contender is drawn: the number of its colour in the palette, the shape of its mark, filled or hollow."""
 
     colour: int
     mark: Mark
+    hollow: bool = False
 
     def path(self, x: float, y: float, radius: float = 5.5) -> str:
         """SVG path of the mark around a point, all shapes of about the same area."""
@@ -48,4 +49,4 @@ class Style:
 
 def style(index: int) -> Style:
     """Colour and mark of the contender with this index; the pairs repeat after 30."""
-    return Style(index % len(LIGHT), _MARKS[index % len(_MARKS)])
+    return Style(index % len(LIGHT), MARKS[index % len(MARKS)])

@@ -1,4 +1,4 @@
-"""Geometry of the latency distributions: one histogram a contender over one shared axis."""
+"""Geometry of the latency distributions: one histogram a contender, each over an axis of its own."""
 
 from __future__ import annotations
 
@@ -8,89 +8,116 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.edge_bench.report.axis import latency_axis
-from edgeml.edge_bench.report.figures import Row
+from edgeml.edge_bench.noise import two_modes
+from edgeml.edge_bench.report.axis import Axis
+from edgeml.edge_bench.report.figures import Row, timed
 from edgeml.edge_bench.report.tradeoff_plot import Tick
+from edgeml.edge_bench.statistics import LatencySummary
 
 _Pixels = npt.NDArray[np.float64]
 
 _WIDE, _NARROW = 760.0, 350.0
-_BAND = 64.0
-_BAR_ROOM = 38.0
+_BAR_ROOM = 46.0
+_AXIS_ROOM = 30.0
 _TAIL_REACH = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """One contender's histogram; `beyond` samples, up to `slowest_ms`, lie right of the axis. Pixels."""
+    """One contender's histogram in pixels.
+
+    Attributes:
+        row: the contender.
+        latency: its figures.
+        width: of the drawing.
+        height: of the drawing.
+        left: where the axis begins.
+        right: where it ends.
+        baseline: on which the histogram stands.
+        path: SVG path of the histogram.
+        median: place of the median.
+        p90: place of the 90th percentile; None with too few samples.
+        launches: place of each launch's median.
+        modes: places and names of the two latencies around which the samples gather; empty where it is one.
+        ticks: round latencies.
+        beyond: samples right of the axis.
+        slowest_ms: the slowest sample.
+    """
 
     row: Row
-    baseline: float
-    top: float
-    path: str
-    median: float
-    p90: float | None
-    beyond: int
-    slowest_ms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpreadPlot:
-    """A drawn plot."""
-
+    latency: LatencySummary
     width: float
     height: float
     left: float
     right: float
-    bottom: float
+    baseline: float
+    path: str
+    median: float
+    p90: float | None
+    launches: list[float]
+    modes: list[Tick]
     ticks: list[Tick]
-    bands: list[Band]
-    log: bool
+    beyond: int
+    slowest_ms: float
 
 
-def spread_plot(rows: Sequence[Row], *, narrow: bool = False) -> SpreadPlot:
-    """Histograms of all samples; the axis ends where only stragglers follow, which are counted instead."""
+def spread_bands(rows: Sequence[Row], *, narrow: bool = False) -> list[Band]:
+    """Histograms of all samples of a contender; an axis ends where only stragglers follow, which are counted instead.
+
+    Each has an axis of its own: over one for all, a contender that is quick and even would be a single bar.
+    """
+    return [_band(row, latency, narrow=narrow) for row, latency in timed(rows)]
+
+
+def _band(row: Row, latency: LatencySummary, *, narrow: bool) -> Band:
     width = _NARROW if narrow else _WIDE
     left, right = 12.0, width - 12
-    samples = [np.asarray(row.contender.latency_ms) for row in rows]
-    ends = [_end_of_bulk(s) for s in samples]
-    axis = latency_axis([min(float(s.min()) for s in samples), max(ends)], left, right)
-    edges_px = np.linspace(left, right, 60 if narrow else 140)
-    bottom = 8 + _BAND * len(rows)
-    bands = []
-    for index, (row, values) in enumerate(zip(rows, samples, strict=True)):
-        baseline = 8 + _BAND * (index + 1)
-        inside = values[values <= axis.high]
-        counts, _ = np.histogram([axis.at(float(v)) for v in inside], bins=edges_px)
-        p90 = row.latency.p90
-        bands.append(
-            Band(
-                row=row,
-                baseline=baseline,
-                top=baseline - _BAND,
-                path=_outline(edges_px, counts / max(counts.max(), 1) * _BAR_ROOM, baseline),
-                median=axis.at(row.latency.median.value),
-                p90=None if p90 is None else axis.at(p90.value),
-                beyond=len(values) - len(inside),
-                slowest_ms=float(values.max()),
-            )
-        )
-    return SpreadPlot(
+    baseline = _BAR_ROOM
+    values = np.asarray(row.contender.latency_ms)
+    axis = _axis(values, left, right)
+    inside = values[values <= axis.high]
+    edges = np.linspace(left, right, _bins(inside, axis, 56 if narrow else 120) + 1)
+    counts, _ = np.histogram([axis.at(float(v)) for v in inside], bins=edges)
+    modes = two_modes(row.contender.launches)
+    return Band(
+        row=row,
+        latency=latency,
         width=width,
-        height=bottom + 46,
+        height=baseline + _AXIS_ROOM,
         left=left,
         right=right,
-        bottom=bottom,
+        baseline=baseline,
+        path=_outline(edges, counts / max(counts.max(), 1) * (_BAR_ROOM - 8), baseline),
+        median=axis.at(latency.median.value),
+        p90=None if latency.p90 is None else axis.at(latency.p90.value),
+        launches=[axis.at(float(np.median(launch.latency_ms))) for launch in row.contender.launches],
+        modes=[Tick(at=axis.at(mode), text=f"{mode:.3g} ms") for mode in modes or ()],
         ticks=[Tick(at=axis.at(v), text=t) for v, t in axis.ticks(4 if narrow else 8)],
-        bands=bands,
-        log=axis.log,
+        beyond=len(values) - len(inside),
+        slowest_ms=float(values.max()),
     )
 
 
-def _end_of_bulk(samples: npt.NDArray[np.float64]) -> float:
+def end_of_bulk(samples: npt.NDArray[np.float64]) -> float:
     """The slowest sample that is not several times as far above the median as nine tenths of the samples stay."""
     median, p90 = np.quantile(samples, [0.5, 0.9])
     return float(samples[samples <= median + _TAIL_REACH * max(p90 - median, 0.02 * median)].max())
+
+
+def _axis(values: npt.NDArray[np.float64], left: float, right: float) -> Axis:
+    low, high = float(values.min()), end_of_bulk(values)
+    room = 0.03 * (high - low) or 0.05 * high
+    return Axis(max(0.0, low - room), high + room, left, right)
+
+
+def _bins(inside: npt.NDArray[np.float64], axis: Axis, most: int) -> int:
+    """How many bins, by the rule of Freedman and Diaconis (1981) with the shortest half in place of the quartiles.
+
+    The two agree for one hill; with two, the quartiles lie in different ones and would make the bins too wide.
+    """
+    ordered, half = np.sort(inside), len(inside) // 2
+    width = 2 * float((ordered[half:] - ordered[: len(ordered) - half]).min()) / len(inside) ** (1 / 3)
+    return most if width <= 0 else int(min(most, max(12, round((axis.high - axis.low) / width))))
 
 
 def _outline(edges: _Pixels, heights: _Pixels, baseline: float) -> str:

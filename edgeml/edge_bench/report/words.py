@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import datetime
 
 from edgeml.core.bench_result import Comparison
+from edgeml.core.bench_scenario import ScenarioResult
 from edgeml.edge_bench.statistics import Estimate
 
+_SETTING_UNITS = {"s": "s", "ms": "ms", "us": "µs", "qps": "queries a second"}
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
@@ -80,6 +83,56 @@ def moment(value: str) -> str:
         return value
 
 
+def significant(value: float) -> str:
+    """Three significant digits without an exponent, for rates and powers."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(digits, 6)}f}"
+
+
+def scaled(value: float) -> str:
+    """A count in thousands, millions or billions."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= scale:
+            return f"{significant(value / scale)} {unit}"
+    return f"{value:.0f}"
+
+
+def joules(value: float) -> str:
+    """Energy in the unit that leaves a readable number."""
+    for unit, scale in (("J", 1.0), ("mJ", 1e-3)):
+        if abs(value) >= scale:
+            return f"{significant(value / scale)} {unit}"
+    return f"{significant(value / 1e-6)} µJ"
+
+
+def joules_interval(ends: tuple[float, float]) -> str:
+    """A 95% interval of an energy."""
+    return f"[{joules(ends[0])},\N{NO-BREAK SPACE}{joules(ends[1])}]"
+
+
+def score(result: ScenarioResult) -> str:
+    """LoadGen's score, its nanoseconds as milliseconds."""
+    if result.metric.endswith("(ns)"):
+        return f"{milliseconds(result.value / 1e6)} ms"
+    return significant(result.value)
+
+
+def metric(result: ScenarioResult) -> str:
+    """What the score is, without the unit that `score` says."""
+    return result.metric.removesuffix("(ns)").strip()
+
+
+def setting(value: float, name: str) -> str:
+    """A scenario's setting in words: min_duration_s 60 is "min duration 60 s"."""
+    number = f"{value:.0f}" if value == round(value) else significant(value)
+    stem, _, unit = name.rpartition("_")
+    if unit in _SETTING_UNITS:
+        return f"{stem.replace('_', ' ')} {number} {_SETTING_UNITS[unit]}"
+    return f"{name.replace('_', ' ')} {number}"
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "ms": milliseconds,
     "ms_interval": milliseconds_interval,
@@ -90,4 +143,11 @@ FILTERS: dict[str, Callable[..., str]] = {
     "unbroken": unbroken,
     "ratio": ratio,
     "ratio_interval": ratio_interval,
+    "significant": significant,
+    "scaled": scaled,
+    "joules": joules,
+    "joules_interval": joules_interval,
+    "score": score,
+    "metric": metric,
+    "setting": setting,
 }

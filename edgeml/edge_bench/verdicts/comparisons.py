@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgeml.core.bench_result import BenchResult, Comparison
-from edgeml.edge_bench.verdict_words import inverse
+from edgeml.edge_bench.verdicts.words import inverse
 
 
 def comparison_between(result: BenchResult, a: int, b: int) -> Comparison | None:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgeml.core.bench_result import BenchResult, Comparison, Contender
-from edgeml.edge_bench.comparisons import comparison_between
-from edgeml.edge_bench.labels import contender_labels
-from edgeml.edge_bench.verdict_words import no_speed, points, speed
+from edgeml.edge_bench.verdicts.comparisons import comparison_between
+from edgeml.edge_bench.verdicts.labels import contender_labels
+from edgeml.edge_bench.verdicts.words import no_speed, points, speed
 
 PayOffOutcome = Literal["pays", "does not pay", "not shown", "unknown"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeml.core.bench_result import BenchResult, Comparison, Contender
-from edgeml.edge_bench.comparisons import comparison_between
-from edgeml.edge_bench.labels import contender_labels
-from edgeml.edge_bench.pay_off import pay_offs, peer_index
-from edgeml.edge_bench.verdict_words import accuracy_clause, no_speed, points, speed
+from edgeml.edge_bench.verdicts.comparisons import comparison_between
+from edgeml.edge_bench.verdicts.labels import contender_labels
+from edgeml.edge_bench.verdicts.pay_off import pay_offs, peer_index
+from edgeml.edge_bench.verdicts.words import accuracy_clause, no_speed, points, speed
 
 Outcome = Literal["baseline", "pays", "does not pay", "trade", "no difference shown", "not compared", "not shown"]
 
@@ -53,7 +53,7 @@ def verdicts(
     A contender pays where it is faster than its baseline with an interval that excludes 1, and its accuracy is at most
     `tolerance_points` lower (or was not measured, which the sentence then says). Where two different networks are
     compared, speed against accuracy is called a trade instead of a failure: both may have their place. A binary network
-    is judged by `edgeml.edge_bench.pay_off` where its int8 peer is in the run.
+    is judged by `edgeml.edge_bench.verdicts.pay_off` where its int8 peer is in the run.
 
     Args:
         result: the run.

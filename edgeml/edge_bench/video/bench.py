@@ -14,11 +14,11 @@ from edgeml.core.artifact import Artifact
 from edgeml.core.bench_result import Comparison
 from edgeml.core.errors import UsageError
 from edgeml.core.session import SessionOptions
-from edgeml.edge_bench.environment import host_info
+from edgeml.edge_bench.conditions.environment import host_info
+from edgeml.edge_bench.conditions.throttling import condition_warnings, read_conditions
 from edgeml.edge_bench.measure import Progress
 from edgeml.edge_bench.statistics import compare
 from edgeml.edge_bench.statistics import verdicts as ratio_verdicts
-from edgeml.edge_bench.throttling import condition_warnings, read_conditions
 from edgeml.edge_bench.video.agreement import Answers, agreement, moving_pixels
 from edgeml.edge_bench.video.clip_samples import ClipSamples
 from edgeml.edge_bench.video.figures import pass_means

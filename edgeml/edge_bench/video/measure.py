@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from edgeml.core.artifact import Artifact
 from edgeml.core.errors import UsageError
-from edgeml.edge_bench.client import WorkerProcess
+from edgeml.edge_bench.client import start_worker
+from edgeml.edge_bench.conditions.throttling import fastest_core_mhz
 from edgeml.edge_bench.measure import Progress
-from edgeml.edge_bench.throttling import fastest_core_mhz
 from edgeml.edge_bench.video.results import ClipLaunch, Layer
 
 BLOCK_FRAMES = 16
@@ -109,7 +109,7 @@ class _Running:
     def __init__(self, entry: ClipEntry, stack: ExitStack) -> None:
         """Start the process; `open` then waits for it, so that all entries' interpreters start side by side."""
         self.entry = entry
-        self._worker = stack.enter_context(WorkerProcess(str(entry.path), _COMMAND))
+        self._worker = stack.enter_context(start_worker(str(entry.path), _COMMAND))
         self._passes: list[list[float]] = []
 
     def open(self, clip: Path, cuts: Sequence[int]) -> None:

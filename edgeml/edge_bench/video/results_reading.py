@@ -50,8 +50,8 @@ _LAUNCH_KEYS = ("latency_ms", "warmup", "stable", "load_ms", "peak_memory_bytes"
 _FASTEST_MS, _SLOWEST_MS = 1e-6, 1e9
 
 
-def read_results(path: Path) -> BenchResult | VideoResult:
-    """The results in a file that `edgeml bench --json` wrote, on a clip or not.
+def read_any(path: Path) -> tuple[BenchResult | VideoResult, ...]:
+    """The results in a file that `edgeml bench --json` wrote: a run on a clip, or one of each device.
 
     Raises:
         UsageError: the file cannot be read, is too large, or holds something else.
@@ -59,7 +59,7 @@ def read_results(path: Path) -> BenchResult | VideoResult:
     value = results.load_json(path)
     on_clip = isinstance(value, dict) and "clip" in value
     try:
-        return from_json(value) if on_clip else results.from_json(value)
+        return (from_json(value),) if on_clip else results.runs_from_json(value)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 

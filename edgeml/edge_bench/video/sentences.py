@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeml.edge_bench.verdict_words import no_speed, speed
+from edgeml.edge_bench.verdicts.words import no_speed, speed
 from edgeml.edge_bench.video.figures import residual_active_tiles
 from edgeml.edge_bench.video.results import Form, VideoContender, VideoResult
 

@@ -1,0 +1,1 @@
+"""The state of the machine that measures: what it is, and what disturbed or slowed it."""

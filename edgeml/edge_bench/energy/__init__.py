@@ -1,0 +1,1 @@
+"""Energy of a run, from the counters and sensors that a device has."""

@@ -1,0 +1,1 @@
+"""Every run of `edgeml bench`, kept in one SQLite file."""

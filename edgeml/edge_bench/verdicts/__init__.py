@@ -1,0 +1,1 @@
+"""What a run says about each contender, in sentences a reader can act on."""
