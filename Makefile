@@ -8,7 +8,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint sanitizers bench system-packages emulated-device dataset clean
+.PHONY: help demo test test-fast test-long lint sanitizers bench system-packages emulated-device dataset clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,11 +19,15 @@ demo: $(VENV)/.demo dataset ## Train, export, compile, measure and report on rea
 # Tests that start at the end of one core's half are taken over by the other.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/.dev ## Run the whole test suite
-	$(PYTEST)
+test: $(VENV)/.dev ## Run the test suite
+	$(PYTEST) -m "not long"
+
+test-long: $(VENV)/.dev ## Run what takes minutes more: the whole demo, 10,000 cases of the native kernels
+	$(PYTEST) -m long
+	EDGEML_KERNEL_CASES=10000 $(PYTEST) tests/native
 
 test-fast: $(VENV)/.dev ## Run the tests that take seconds
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not long"
 
 lint: $(VENV)/.dev ## Check style, types and the import rules
 	$(BIN)/ruff check .
@@ -64,7 +68,7 @@ system-packages: ## Install the Debian packages that tests use (root only)
 ifneq ($(AS_ROOT),)
 	apt-get update -qq
 	$(APT) dataset-fashion-mnist chromium fonts-dejavu-core \
-		cmake g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
+		openssh-server wrk cmake g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
 else
 	@echo "not root on Debian: tests that need a data set, a browser or an ARM compiler are skipped where it is missing"
 endif

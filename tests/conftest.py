@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import numpy as np
 import pytest
 
 from edgeml.core.artifact import Artifact, load_manifest
+
+# What tests measure and decide is kept apart from the user's own results and devices.
+_USER_FILES = tempfile.TemporaryDirectory(prefix="edgeml-tests-")
+for _variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+    os.environ[_variable] = str(Path(_USER_FILES.name) / _variable.lower())
 
 WriteConvNet = Callable[..., Path]
 LIBRARY_BUILDER = Path(__file__).parent / "build_tvm_libraries.py"
