@@ -38,7 +38,7 @@ def compiler_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def process_limits(timeout: float | None, memory_limit: float | None, *, default_timeout_s: float) -> ProcessLimits:
     """The limits of the compiling process that a user's options ask for."""
     from edgeml.compiler.process.compiler_process import ProcessLimits
-    from edgeml.edge_bench.environment import available_memory_bytes
+    from edgeml.edge_bench.conditions.environment import available_memory_bytes
 
     free = available_memory_bytes()
     return ProcessLimits(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from edgeml.cli.export_triton import TritonPlace, placed_json, placed_row
 from edgeml.cli.output import json_option, note, print_json, print_rows
 from edgeml.cli.source_options import source_options
 from edgeml.cli.trees import compression_rows, measure_trees
@@ -14,15 +17,20 @@ from edgeml.cli.trees import compression_rows, measure_trees
 if TYPE_CHECKING:
     from edgeml.cli.export_video import VideoMode
     from edgeml.cli.speed import Speed
+    from edgeml.core.artifact import Artifact
     from edgeml.core.parity import ParityReport
     from edgeml.export.export import CompressBinary, ExportPrecision, ExportResult
 
 
 @click.command("export")
 @click.argument("source")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file to write.")
 @click.option(
-    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file to write."
+    "--triton",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Add the model to this model repository, for Triton, KServe and edgeml serve (docs/serve-from-triton.md).",
 )
+@click.option("--triton-name", help="What the model is called there.  [default: after --output, else after SOURCE]")
 @source_options
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 @click.option("--calibration", help="Data to take int8 ranges from; its training split is used.")
@@ -63,7 +71,9 @@ if TYPE_CHECKING:
 @json_option
 def command(
     source: str,
-    output: Path,
+    output: Path | None,
+    triton: Path | None,
+    triton_name: str | None,
     weights: Path | None,
     classes: int | None,
     in_channels: int | None,
@@ -99,9 +109,16 @@ def command(
     from edgeml.export.to_onnx import DEFAULT_OPSET
     from edgeml.models.source import is_onnx_source
 
+    if output is None and triton is None:
+        raise UsageError(
+            "name the file to write with --output FILE.onnx, or a model repository with --triton DIRECTORY"
+        )
+    if triton is None and triton_name is not None:
+        raise UsageError("--triton-name is for a model in a repository; add --triton DIRECTORY")
     for_video = {"--key-interval": key_interval, "--gate": gate, "--residual-bits": residual_bits}
     if video is not None:
         others = {
+            "--triton": triton is not None,
             "--precision": precision != "fp32",
             "--data": data is not None,
             "--opset": opset is not None,
@@ -130,6 +147,7 @@ def command(
             weights=weights,
             input_shape=input_shape,
         )
+        assert output is not None
         export_video(network, output, asked, weights=weights, as_json=as_json)
         return
     if refused := [name for name, value in for_video.items() if value is not None]:
@@ -138,6 +156,10 @@ def command(
         raise UsageError(
             "--precision int8 needs data to take ranges from: add --calibration DATA, such as digits:train"
         )
+    place = None if triton is None else TritonPlace.choose(triton, triton_name, source, output, int8_peer)
+    file = output
+    if file is None:
+        file = Path(click.get_current_context().with_resource(TemporaryDirectory(prefix="edgeml-"))) / "model.onnx"
     common: dict[str, Any] = {
         "precision": cast("ExportPrecision", precision),
         "inline_functions": inline_functions,
@@ -160,7 +182,7 @@ def command(
         path = Path(source)
         result = export_onnx(
             path,
-            output,
+            file,
             calibration=None if calibration is None else calibration_samples(calibration, path),
             evaluation_data=None if data is None else evaluation_samples(data, path),
             **common,
@@ -176,7 +198,7 @@ def command(
         )
         result = export(
             network,
-            output,
+            file,
             calibration=None if calibration is None else calibration_samples(calibration, network.preprocessing),
             evaluation_data=None if data is None else evaluation_samples(data, network.preprocessing),
             weights=weights,
@@ -184,21 +206,31 @@ def command(
             static_batch=static_batch,
             **common,
         )
+    placed = None if place is None else place.add(result.artifact)
+    if output is None and placed is not None:
+        result = replace(result, artifact=placed)
     for warning in result.warnings:
         note(f"note: {warning}")
     speed = None
     if result.compression is not None and not no_measure:
         speed = measure_trees(result.artifact)
     if as_json:
-        print_json(result.to_json() | {"compression_speed": None if speed is None else speed.to_json()})
+        print_json(
+            result.to_json()
+            | {
+                "compression_speed": None if speed is None else speed.to_json(),
+                "repository": placed_json(placed),
+            }
+        )
     else:
-        _print(result, speed)
+        _print(result, placed, speed)
 
 
-def _print(result: ExportResult, speed: Speed | None) -> None:
+def _print(result: ExportResult, placed: Artifact | None, speed: Speed | None) -> None:
     artifact = result.artifact
     rows = [
         ("file", f"{artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)"),
+        *([] if placed is None else [placed_row(placed)]),
         ("model", artifact.model),
         ("precision", artifact.precision),
         *(("input", f"{spec.name} {list(spec.shape)} {spec.dtype}") for spec in artifact.inputs),

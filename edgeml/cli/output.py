@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,8 +17,9 @@ def print_json(value: dict[str, Any], *, schema_version: int = 1) -> None:
 
 
 def note(message: str) -> None:
-    """Tell the user something on stderr."""
-    click.echo(message, err=True)
+    """Tell the user something on stderr; where that cannot be written (a full disk), there is nobody to tell."""
+    with suppress(OSError):
+        click.echo(message, err=True)
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:

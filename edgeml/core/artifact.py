@@ -96,6 +96,13 @@ class Artifact:
         """Where the manifest lies."""
         return manifest_path(self.path)
 
+    @property
+    def classified_output(self) -> str | None:
+        """The output that `classes` belong to: the first with an axis of one number for each; None without."""
+        count = len(self.classes)
+        found = (spec.name for spec in self.outputs if count and len(spec.shape) > 1 and spec.shape[-1] == count)
+        return next(found, None)
+
     def at(self, path: Path) -> Artifact:
         """The same artifact, moved to `path`."""
         return replace(self, path=path)

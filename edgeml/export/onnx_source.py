@@ -24,7 +24,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     check_onnx_file(path)
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(path)

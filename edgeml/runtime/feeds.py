@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
 from edgeml.core.errors import UsageError
 from edgeml.core.session import Feeds
 from edgeml.core.tensor_spec import TensorSpec
@@ -21,7 +26,7 @@ def check_feeds(feeds: Feeds, inputs: tuple[TensorSpec, ...]) -> None:
     sizes: dict[str, int] = {}
     for spec in inputs:
         array = feeds[spec.name]
-        if array.dtype.name != spec.dtype and not (spec.dtype == "str" and array.dtype.kind in "OU"):
+        if dtype_name(array.dtype) != spec.dtype and not (spec.dtype == "str" and array.dtype.kind in "OU"):
             raise UsageError(f"input {spec.name} takes {spec.dtype}; {array.dtype} was fed: convert it with .astype")
         if array.ndim != len(spec.shape):
             raise UsageError(f"input {spec.name} takes shape {_shown(spec)}; {array.shape} was fed")
@@ -29,6 +34,12 @@ def check_feeds(feeds: Feeds, inputs: tuple[TensorSpec, ...]) -> None:
             expected = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             if expected != size:
                 raise UsageError(f"input {spec.name} takes shape {_shown(spec)}; {array.shape} was fed")
+
+
+@lru_cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """`dtype.name`, which numpy puts together anew each time it is asked."""
+    return dtype.name
 
 
 def _shown(spec: TensorSpec) -> str:

@@ -35,6 +35,7 @@ def test_json_holds_the_manifest_and_the_parity_figures(tmp_path: Path) -> None:
         "warnings",
         "compression",
         "compression_speed",
+        "repository",
     }
     assert value["artifact"]["precision"] == "int8"
     assert value["parity"]["passed"]

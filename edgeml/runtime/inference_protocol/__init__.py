@@ -1,0 +1,1 @@
+"""Messages of the Open Inference Protocol and of model repositories, as protobuf."""

@@ -1,0 +1,1 @@
+"""Serving: models over HTTP and gRPC by the Open Inference Protocol, version 2."""

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol and what operators need, over HTTP: an ASGI application on uvicorn."""
