@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from edgeml.cli.output import note
 from edgeml.core.errors import UsageError, needs_extra
+from edgeml.runtime.loopback import is_loopback
 
 _COUNT = click.IntRange(min=1)
 _PORT = click.IntRange(0, 65535)
@@ -112,7 +112,7 @@ def command(models: tuple[str, ...], host: str, port: int, grpc_port: int, no_gr
             threads=options["threads"],
         ),
     )
-    if not _is_loopback(host) and not (settings.tokens and settings.certificate):
+    if not is_loopback(host) and not (settings.tokens and settings.certificate):
         lacking = [
             name
             for name, given in (("--token-file", settings.tokens), ("--tls-cert and --tls-key", settings.certificate))
@@ -140,12 +140,3 @@ def _bytes(text: str) -> int:
     if match is None or not int(match["number"]):
         raise UsageError(f"--max-body is {text!r:.40}; it must be a number of bytes such as 1000000, 512k or 64M")
     return int(match["number"]) * _UNITS[match["unit"]]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -8,8 +8,8 @@ import pytest
 
 from edgeml.cli.bench_profile import print_profile
 from edgeml.core.bench_profile import OperatorTime, Peaks, Profile
-from edgeml.core.bench_result import BenchResult, Contender
-from edgeml.core.host import HostInfo
+from edgeml.core.bench_result import BenchResult
+from tests.made_results import make_contender, make_result
 
 
 def operator(name: str, milliseconds: float, **values: object) -> OperatorTime:
@@ -26,38 +26,7 @@ def operator(name: str, milliseconds: float, **values: object) -> OperatorTime:
 
 
 def result(profile: Profile | None) -> BenchResult:
-    contender = Contender(
-        artifact="net.onnx",
-        model="net",
-        precision="int8",
-        runtime="onnxruntime",
-        device="local",
-        threads=1,
-        batch=1,
-        size_bytes=1000,
-        sha256="0" * 64,
-        launches=(),
-        accuracy=None,
-        profile=profile,
-    )
-    host = HostInfo(
-        machine="x86_64",
-        system="Linux",
-        cpu_model="a processor",
-        cpu_features=(),
-        logical_cores=2,
-        available_cores=2,
-        cgroup_cpu_quota=None,
-        memory_bytes=None,
-        governor=None,
-        frequency_mhz=(),
-        temperature_c=None,
-        load_average=None,
-        virtualized=None,
-        versions=(),
-        time="2026-01-02T03:04:05+00:00",
-    )
-    return BenchResult(contenders=(contender,), comparisons=(), host=host, warnings=())
+    return make_result(make_contender(precision="int8", launches=(), profile=profile))
 
 
 def profile(*operators: OperatorTime) -> Profile:

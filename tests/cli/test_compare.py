@@ -11,10 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgeml.cli.compare import command
-from edgeml.core.bench_result import BenchResult, Contender, Launch
 from edgeml.core.errors import UsageError
-from edgeml.core.host import HostInfo
 from edgeml.edge_bench.results import write_results
+from tests.made_results import make_contender, make_host, make_launch, make_result
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/compare.schema.json").read_text(encoding="utf-8"))
 
@@ -22,49 +21,11 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/compare.schema.js
 def write(path: Path, latency_ms: float, *, governor: str | None = None, precision: str = "int8") -> Path:
     """Results of one contender whose launches differ by 1%."""
     launches = tuple(
-        Launch(
-            latency_ms=(latency_ms * (1 + 0.005 * (index - 2)),) * 20,
-            block=(0,) * 20,
-            warmup=3,
-            stable=True,
-            load_ms=5.0,
-            peak_memory_bytes=1 << 20,
-        )
-        for index in range(5)
+        make_launch(latency_ms=(latency_ms * (1 + 0.005 * (index - 2)),) * 20, block=(0,) * 20) for index in range(5)
     )
-    contender = Contender(
-        artifact=f"{precision}.onnx",
-        model="tinynet-e",
-        precision=precision,
-        runtime="onnxruntime",
-        device="local",
-        threads=1,
-        batch=1,
-        size_bytes=1000,
-        sha256="00",
-        launches=launches,
-        accuracy=None,
-    )
-    host = HostInfo(
-        machine="x86_64",
-        system="Linux 6.1",
-        cpu_model="Example CPU",
-        cpu_features=(),
-        logical_cores=2,
-        available_cores=2,
-        cgroup_cpu_quota=None,
-        memory_bytes=None,
-        governor=governor,
-        frequency_mhz=(),
-        temperature_c=None,
-        load_average=None,
-        virtualized=None,
-        versions=(("python", "3.11.7"),),
-        time="2026-01-02T03:04:05+00:00",
-    )
-    write_results(
-        BenchResult(contenders=(contender,), comparisons=(), host=host, warnings=("noisy: a neighbour",)), path
-    )
+    contender = make_contender(artifact=f"{precision}.onnx", model="tinynet-e", precision=precision, launches=launches)
+    host = make_host(governor=governor, versions=(("python", "3.11.7"),))
+    write_results(make_result(contender, host=host, warnings=("noisy: a neighbour",)), path)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,57 +11,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgeml.cli.results import command
-from edgeml.core.bench_result import BenchResult, Contender, Launch
+from edgeml.core.bench_result import BenchResult
 from edgeml.core.errors import UsageError
-from edgeml.core.host import HostInfo
 from edgeml.edge_bench.results import from_json
 from edgeml.edge_bench.store.store import Store
-
-HOST = HostInfo(
-    machine="x86_64",
-    system="Linux 6.1",
-    cpu_model="Example CPU",
-    cpu_features=(),
-    logical_cores=2,
-    available_cores=2,
-    cgroup_cpu_quota=None,
-    memory_bytes=None,
-    governor=None,
-    frequency_mhz=(),
-    temperature_c=None,
-    load_average=None,
-    virtualized=None,
-    versions=(("onnxruntime", "1.31.1"),),
-    time="2026-01-02T03:04:05+00:00",
-)
+from tests.made_results import make_contender, make_host, make_result
 
 
 def a_run(day: int, **changes: Any) -> BenchResult:
-    launch = Launch(
-        latency_ms=tuple(2.0 + 0.001 * (index % 7) for index in range(70)),
-        block=(0,) * 70,
-        warmup=1,
-        stable=True,
-        load_ms=1.0,
-        peak_memory_bytes=1 << 20,
-    )
-    contender = Contender(
-        artifact="net.onnx",
-        model="[bold]tinynet-e",
-        precision="fp32",
-        runtime="onnxruntime",
-        device="local",
-        threads=1,
-        batch=1,
-        size_bytes=1000,
-        sha256="0" * 64,
-        launches=(launch, launch),
-        accuracy=None,
-    )
-    host = replace(HOST, time=f"2026-01-{day:02d}T12:00:00+00:00")
-    return BenchResult(
-        contenders=(replace(contender, **changes),), comparisons=(), host=host, warnings=("the machine was busy",)
-    )
+    host = make_host(versions=(("onnxruntime", "1.31.1"),), time=f"2026-01-{day:02d}T12:00:00+00:00")
+    contender = make_contender(**{"model": "[bold]tinynet-e"} | changes)
+    return make_result(contender, host=host, warnings=("the machine was busy",))
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from edgeml.core.session import SessionOptions
 from edgeml.core.tensor_spec import TensorSpec
 from edgeml.runtime.emulated.device import emulated_rpc_server
 from edgeml.runtime.emulated.machine import EmulatedMachine
+from edgeml.runtime.loopback import is_loopback
 from edgeml.runtime.tvm import rpc as tvm_rpc
-from edgeml.runtime.tvm.rpc import is_loopback, open_rpc
+from edgeml.runtime.tvm.rpc import open_rpc
 from tests.runtime.test_emulated_device import by_onnxruntime
 
 pytestmark = pytest.mark.tvm

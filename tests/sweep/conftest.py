@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from edgeml.core.bench_result import BenchResult, Contender, Launch
-from edgeml.core.host import HostInfo
 from edgeml.edge_bench.results import to_json
 from edgeml.edge_bench.store.store import Store
 from edgeml.sweep.cache import TaskCache
@@ -19,6 +17,7 @@ from edgeml.sweep.outcome import SweepOutcome
 from edgeml.sweep.plan import Plan, plan
 from edgeml.sweep.run import run_sweep
 from edgeml.sweep.sweep_file import read_sweep_file
+from tests.made_results import make_contender, make_result
 
 FAKE = "fake_edgeml"
 
@@ -58,46 +57,8 @@ class FakeSweep:
 @pytest.fixture(scope="session")
 def one_result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A benchmark result of one contender, 2.003 ms."""
-    launch = Launch(
-        latency_ms=tuple(2.0 + 0.001 * (index % 7) for index in range(70)),
-        block=(0,) * 70,
-        warmup=1,
-        stable=True,
-        load_ms=1.0,
-        peak_memory_bytes=1,
-    )
-    contender = Contender(
-        artifact="m.onnx",
-        model="m",
-        precision="fp32",
-        runtime="onnxruntime",
-        device="local",
-        threads=1,
-        batch=1,
-        size_bytes=1,
-        sha256="0" * 64,
-        launches=(launch, launch),
-        accuracy=None,
-    )
-    host = HostInfo(
-        machine="x86_64",
-        system="Linux",
-        cpu_model="Example CPU",
-        cpu_features=(),
-        logical_cores=2,
-        available_cores=2,
-        cgroup_cpu_quota=None,
-        memory_bytes=None,
-        governor=None,
-        frequency_mhz=(),
-        temperature_c=None,
-        load_average=None,
-        virtualized=None,
-        versions=(),
-        time="2026-01-02T03:04:05+00:00",
-    )
     path = tmp_path_factory.mktemp("result") / "result.json"
-    path.write_text(json.dumps(to_json(BenchResult(contenders=(contender,), comparisons=(), host=host, warnings=()))))
+    path.write_text(json.dumps(to_json(make_result(make_contender(artifact="m.onnx", model="m")))))
     return path
 
 

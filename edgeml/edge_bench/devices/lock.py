@@ -23,7 +23,7 @@ from typing import IO
 from edgeml.core.device import Device
 from edgeml.core.errors import EdgeMLError
 from edgeml.core.user_directories import cache_directory
-from edgeml.runtime.tvm.rpc import is_loopback
+from edgeml.runtime.loopback import is_loopback
 
 Note = Callable[[str], None]
 """Told in one line what is waited for."""

@@ -25,7 +25,7 @@ from edgeml.core.device import Device
 from edgeml.core.errors import EdgeMLError, UsageError
 from edgeml.core.json_values import mapping, pairs, string
 from edgeml.core.user_directories import config_directory
-from edgeml.runtime.tvm.rpc import is_loopback
+from edgeml.runtime.loopback import is_loopback
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument

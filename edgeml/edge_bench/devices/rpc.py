@@ -15,7 +15,8 @@ from edgeml.core.errors import MissingError, UsageError
 from edgeml.edge_bench.devices.connection import Connection
 from edgeml.edge_bench.devices.hosted import HostedConnection
 from edgeml.edge_bench.devices.profiles import DeviceProfile
-from edgeml.runtime.tvm.rpc import check_is_own_address, is_loopback
+from edgeml.runtime.loopback import is_loopback
+from edgeml.runtime.tvm.rpc import check_is_own_address
 
 _ANSWER_TIMEOUT_S = 10.0
 # TVM's rpc/base.py. A server answers a client whose key is not its own with "mismatch" and goes on listening, so asking

@@ -6,7 +6,6 @@ own addresses only; an SSH tunnel brings a board there.
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from importlib.util import find_spec
 
@@ -14,6 +13,7 @@ from edgeml.core.artifact import Artifact, sha256_file
 from edgeml.core.device import Device
 from edgeml.core.errors import CheckFailedError, MissingError, UsageError
 from edgeml.core.session import SessionOptions
+from edgeml.runtime.loopback import is_loopback
 from edgeml.runtime.process_session import ProcessSession
 
 _OPEN_TIMEOUT_S = 120.0
@@ -66,13 +66,3 @@ def check_is_own_address(device: Device) -> None:
         f"this machine's own addresses are allowed; tunnel the port with: ssh -N -L "
         f"{device.port}:127.0.0.1:{device.port} USER@{device.host}, and name the device {tunnelled}"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine itself can be reached under that name or address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -16,8 +16,9 @@ from edgeml.core.errors import EdgeMLError, MissingError, UsageError, needs_extr
 from edgeml.core.session import Feeds, SessionOptions
 from edgeml.core.tensor_spec import TensorSpec
 from edgeml.runtime.feeds import check_feeds
+from edgeml.runtime.loopback import is_loopback
 from edgeml.runtime.tvm.library import import_tvm_ffi
-from edgeml.runtime.tvm.rpc import check_is_own_address, is_loopback
+from edgeml.runtime.tvm.rpc import check_is_own_address
 from edgeml.runtime.tvm.session import reason
 
 if TYPE_CHECKING:

@@ -77,6 +77,11 @@ def test_a_model_is_measured_on_an_adb_device_and_nothing_stays_but_what_the_nex
     assert len([line for line in pushes if str(path) in line]) == 1
 
 
+def ask_until_lost(worker: WorkerClient) -> None:
+    for _ in range(10_000):  # the link goes some milliseconds after the cable
+        worker.ask("memory", timeout_s=TIMEOUT_S)
+
+
 def test_a_cable_that_is_pulled_ends_what_runs_on_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = attach_device(tmp_path, monkeypatch)
     profile = DeviceProfile(name="phone", device=PHONE, python=sys.executable, directory="~/edgeml")
@@ -85,8 +90,7 @@ def test_a_cable_that_is_pulled_ends_what_runs_on_the_device(tmp_path: Path, mon
         assert worker.ask("memory", timeout_s=TIMEOUT_S)["peak_memory_bytes"] > 0
         (home / "unplugged").touch()
         with pytest.raises(DeviceLostError, match=f"net: the link to adb://{SERIAL} was cut"):
-            for _ in range(10_000):  # the link goes some milliseconds after the cable
-                worker.ask("memory", timeout_s=TIMEOUT_S)
+            ask_until_lost(worker)
         with pytest.raises(DeviceLostError, match="was cut"):
             connection.put(Path(__file__))
     for _ in range(200):
