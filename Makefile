@@ -22,9 +22,11 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist wo
 test: $(VENV)/.dev ## Run the test suite
 	$(PYTEST) -m "not long"
 
-test-long: $(VENV)/.dev ## Run what takes minutes more: the whole demo, 10,000 cases of the native kernels
+test-long: $(VENV)/.dev ## Run what takes minutes more: the whole demo, 10,000 cases of native kernels, soak of the server
 	$(PYTEST) -m long
 	EDGEML_KERNEL_CASES=10000 $(PYTEST) tests/native
+	PYTHONPATH=. $(BIN)/python tests/serving/fuzz_framing.py 100000
+	PYTHONPATH=. $(BIN)/python tests/serving/soak.py
 
 test-fast: $(VENV)/.dev ## Run the tests that take seconds
 	$(PYTEST) -m "not slow and not long"
@@ -63,12 +65,16 @@ bench: $(VENV)/.bench ## Measure edgeml's own speed claims; writes benchmarks/re
 	$(BIN)/python benchmarks/video.py
 	$(BIN)/python benchmarks/resq.py
 	$(BIN)/python benchmarks/scene_cuts.py
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/edgeml export tinynet-e --output build/tinynet-e.onnx
+	$(BIN)/python benchmarks/scenarios.py --model build/tinynet-e.onnx
+	$(BIN)/python benchmarks/serving.py --model build/tinynet-e.onnx
 
 system-packages: ## Install the Debian packages that tests use (root only)
 ifneq ($(AS_ROOT),)
 	apt-get update -qq
 	$(APT) dataset-fashion-mnist chromium fonts-dejavu-core \
-		openssh-server wrk cmake g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
+		openssh-server cmake g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user-static
 else
 	@echo "not root on Debian: tests that need a data set, a browser or an ARM compiler are skipped where it is missing"
 endif

@@ -16,7 +16,6 @@ from serving_client import Connection
 
 _START_S = 120.0
 _POLL_S = 0.05
-PEERS = Path(__file__).with_name("serving_peers.py")
 
 
 def free_port() -> int:
@@ -30,12 +29,14 @@ def free_port() -> int:
 def edgeml_command(model: Path, port: int, grpc_port: int, options: Sequence[str]) -> list[str]:
     """`edgeml serve` for one model."""
     ports = ["--port", str(port), "--grpc-port", str(grpc_port)]
-    return [sys.executable, "-m", "edgeml", "serve", str(model), *ports, *options]
+    return [sys.executable, "-m", "edgeml.cli.main", "serve", str(model), *ports, *options]
 
 
-def peer_command(name: str, model: Path, port: int, batch: int) -> list[str]:
-    """A server of benchmarks/serving_peers.py."""
-    return [sys.executable, str(PEERS), name, "--model", str(model), "--port", str(port), "--batch", str(batch)]
+def script_command(script: str, model: Path, port: int, batch: int) -> list[str]:
+    """A server that is a script beside this file, with its arguments."""
+    name, *arguments = script.split()
+    path = str(Path(__file__).with_name(name))
+    return [sys.executable, path, *arguments, "--model", str(model), "--port", str(port), "--batch", str(batch)]
 
 
 @dataclass(frozen=True)
