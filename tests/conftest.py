@@ -12,6 +12,8 @@ import pytest
 
 from edgeml.core.artifact import Artifact, load_manifest
 
+# Else gRPC, loaded for the server's tests, has words of its own printed by every process that is forked here.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # What tests measure and decide is kept apart from the user's own results and devices.
 _USER_FILES = tempfile.TemporaryDirectory(prefix="edgeml-tests-")
 for _variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):

@@ -159,7 +159,7 @@ def test_results_on_a_clip_have_their_own_page(tmp_path: Path) -> None:
 def test_what_means_nothing_for_a_clip_is_refused(tmp_path: Path) -> None:
     path, output = clip_results(tmp_path), tmp_path / "r.html"
     for arguments, message in (
-        ((path, results(tmp_path)), "2 files are given, 1 of them on a clip"),
+        ((path, results(tmp_path)), "2 runs are given, 1 of them on a clip"),
         ((path, "--tolerance", "1"), "--tolerance is given with results on a clip"),
     ):
         completed = report(*arguments, "--output", output)

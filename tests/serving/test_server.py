@@ -189,28 +189,37 @@ def test_a_certificate_that_cannot_be_used_is_told(certificate: tuple[Path, Path
 # As a process
 
 
+BOUNDED = """
+import resource, sys
+largest = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+from edgeml.cli.main import main
+main()
+"""
+
+
 class Process:
     """`edgeml serve` as a process."""
 
-    def __init__(
-        self, *arguments: object, stderr: Any = subprocess.PIPE, before: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, *arguments: object, stderr: Any = subprocess.PIPE, largest_file: int | None = None) -> None:
         command = [
             sys.executable,
-            "-m",
-            "edgeml.cli.main",
+            # The bound is set in the child itself: a function between fork and exec would run gRPC's fork handlers.
+            *(("-c", BOUNDED, str(largest_file)) if largest_file is not None else ("-m", "edgeml.cli.main")),
             "serve",
             *map(str, arguments),
             "--no-grpc",
             "--threads",
             "1",
         ]
-        self.process = subprocess.Popen(command, stderr=stderr, preexec_fn=before, text=True)
+        self.process = subprocess.Popen(command, stderr=stderr, text=True)
         self.port = 0
         if self.process.stderr is not None:
             self.line = self.process.stderr.readline()
             match = re.search(r"serving at http://127\.0\.0\.1:(\d+)", self.line)
-            assert match is not None, self.line + self.process.stderr.read()
+            if match is None:
+                self.process.kill()
+                raise AssertionError(self.line + self.process.communicate()[1])
             self.port = int(match[1])
             # What follows is read as it comes, or the pipe would fill.
             self.rest: list[str] = []
@@ -335,13 +344,8 @@ def test_a_log_on_a_full_disk_does_not_stop_it(write_conv_net: WriteConvNet, tmp
 
 @pytest.mark.slow
 def test_a_file_that_may_not_grow_does_not_stop_it(write_conv_net: WriteConvNet, tmp_path: Path) -> None:
-    def bounded() -> None:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
     log = tmp_path / "log"
-    with process(write_conv_net(), "--port", 0, "--log-requests", "--log", log, before=bounded) as served:
+    with process(write_conv_net(), "--port", 0, "--log-requests", "--log", log, largest_file=2000) as served:
         served.wait_until_ready()
         with Wire(served.port) as wire:
             for _ in range(100):
