@@ -6,10 +6,10 @@ side that level cannot be told from a change of the model: Welch's t over launch
 more than launches do. With more runs the run is the unit, and Student's t over runs holds in either case.
 
     share of comparisons of one file with itself, simulated, that call it different (benchmarks/calibration.py)
-    one run against one, where runs differ no more than launches do    4.3 to 4.6%
-    one run against one, where runs differ by 1.6%, as was measured     17%
+    one run against one, where runs differ no more than launches do     4.5%
+    one run against one, where runs differ by 1.2%, as was measured     32%
     three such runs against one                                         4.7%
-    three such runs against three                                       5.5 to 5.6%
+    three such runs against three                                       5.3 to 5.4%
 """
 
 from __future__ import annotations
