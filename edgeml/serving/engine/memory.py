@@ -12,18 +12,25 @@ import sys
 from typing import Any
 
 _ARENAS = 2
-_M_ARENA_MAX = -8  # malloc.h
-_ASKED_FOR = "MALLOC_ARENA_MAX"
+# Blocks of weights and of a runtime's own pools are as large as this; bodies of requests are seldom.
+_MAPPED_BYTES = 1 << 20
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
 def share_arenas() -> None:
-    """Let all threads of this process share two arenas, where MALLOC_ARENA_MAX does not say otherwise.
+    """Let all threads of this process share two arenas, and give large blocks pages of their own.
 
-    To be called before threads are started. Requests are none the slower: what runs them keeps its own memory.
+    glibc would let the size of such blocks grow with what is freed, up to 32 MiB, and models would leave holes again.
+    What the user has set (MALLOC_ARENA_MAX, MALLOC_MMAP_THRESHOLD_) stays. To be called before threads are started.
+    Requests are none the slower: what runs them keeps its own memory.
     """
     mallopt = _of_libc("mallopt")
-    if mallopt is not None and _ASKED_FOR not in os.environ:
-        mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(_ARENAS))
+    for variable, parameter, value in (
+        ("MALLOC_ARENA_MAX", _M_ARENA_MAX, _ARENAS),
+        ("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, _MAPPED_BYTES),
+    ):
+        if mallopt is not None and variable not in os.environ:
+            mallopt(ctypes.c_int(parameter), ctypes.c_int(value))
 
 
 def give_back_freed() -> None:
