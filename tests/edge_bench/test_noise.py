@@ -3,6 +3,7 @@ import pytest
 
 from edgeml.core.bench_result import Contender, Launch
 from edgeml.edge_bench.noise import drift, launch_spread, noise_warnings, outlier_share, scatter, two_modes
+from tests.made_results import make_contender
 
 BLOCKS = np.repeat(np.arange(5), 40)
 
@@ -22,19 +23,7 @@ def launches(latency_ms: list[np.ndarray], stable: bool = True) -> tuple[Launch,
 
 
 def contender(measured: tuple[Launch, ...]) -> Contender:
-    return Contender(
-        artifact="m.onnx",
-        model="m",
-        precision="fp32",
-        runtime="onnxruntime",
-        device="local",
-        threads=1,
-        batch=1,
-        size_bytes=1,
-        sha256="0" * 64,
-        launches=measured,
-        accuracy=None,
-    )
+    return make_contender(launches=measured)
 
 
 def quiet(seed: int = 0, count: int = 5) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ from edgeml.edge_bench.statistics import (
     verdicts,
 )
 from edgeml.edge_bench.statistics_apart import compare_apart
+from tests.made_results import make_contender
 
 Generator = np.random.Generator
 
@@ -53,19 +54,7 @@ def test_percentiles_need_the_samples_that_loadgen_asks_for(share: float, sample
 
 
 def contender(launches: tuple[Launch, ...]) -> Contender:
-    return Contender(
-        artifact="m.onnx",
-        model="m",
-        precision="fp32",
-        runtime="onnxruntime",
-        device="local",
-        threads=1,
-        batch=1,
-        size_bytes=1,
-        sha256="0" * 64,
-        launches=launches,
-        accuracy=None,
-    )
+    return make_contender(launches=launches)
 
 
 def test_a_percentile_is_refused_just_below_its_fewest_samples() -> None:

@@ -13,25 +13,15 @@ import pytest
 from edgeml.runtime.inference_protocol.messages import message_class
 from edgeml.serving.engine.configuration import ModelConfiguration
 from edgeml.serving.http.authorization import Tokens
-from edgeml.serving.protocol.limits import Limits
 from tests.serving.protocol_bodies import DTYPES
-from tests.serving.servers import Doubler, Echo, Failing, Running, Server, running
+from tests.serving.servers import Doubler, Server, running
 
 client = pytest.importorskip("tritonclient.grpc")
 grpc = pytest.importorskip("grpc")
 
 QUIET = ModelConfiguration(warm_up=False)
-LABELLED = ModelConfiguration(warm_up=False, labels={"y": ("cat", "dog", "hen")})
 ROWS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 METHOD = "/inference.GRPCInferenceService/"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    models = {"m": Doubler(), "sum": Running(), "failing": Failing(), "str": Echo("str")}
-    models |= {name: Echo(name) for name in DTYPES.values()}
-    with running(models, {"m": LABELLED}, limits=Limits(body_bytes=1 << 20)) as found:
-        yield found
 
 
 @pytest.fixture

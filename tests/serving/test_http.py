@@ -19,7 +19,7 @@ from edgeml.serving.http.authorization import Tokens
 from edgeml.serving.http.connections import HEAD_BYTES
 from edgeml.serving.protocol.limits import Limits
 from tests.serving.protocol_bodies import DTYPES
-from tests.serving.servers import Doubler, Echo, Failing, Running, Server, Wire, infer_body, request, running
+from tests.serving.servers import Doubler, Server, Wire, infer_body, request, running
 
 client = pytest.importorskip("tritonclient.http")
 
@@ -28,15 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. .function 
 
 INFER = "/v2/models/m/infer"
 QUIET = ModelConfiguration(warm_up=False)
-LABELLED = ModelConfiguration(warm_up=False, labels={"y": ("cat", "dog", "hen")})
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    models = {"m": Doubler(), "sum": Running(), "failing": Failing(), "str": Echo("str")}
-    models |= {name: Echo(name) for name in DTYPES.values()}
-    with running(models, {"m": LABELLED}, limits=Limits(body_bytes=1 << 20)) as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from edgeml.core.device import LOCAL, Device
 from edgeml.core.errors import EdgeMLError, UsageError
 from edgeml.edge_bench.devices.channel import Channel
 from edgeml.edge_bench.devices.ending import TAIL_BYTES, ending
+from edgeml.edge_bench.devices.lines import Lines
 
 WORKER_COMMAND = (sys.executable, "-m", "edgeml.edge_bench.worker")
 WORKER_ENVIRONMENT = {
@@ -52,7 +52,7 @@ class LocalChannel:
             errors="replace",
             env=os.environ | environment,
         )
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines = Lines()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._closed = False
@@ -76,13 +76,7 @@ class LocalChannel:
 
     def receive(self, timeout_s: float) -> str | None:
         """The program's next line, None where it ended."""
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"no line within {timeout_s} s") from None
-        if line is None:
-            self._lines.put(None)  # for whoever asks again
-        return line
+        return self._lines.take(timeout_s)
 
     def exit_code(self) -> int:
         """After `receive` gave None: the exit code, negative for a signal."""
@@ -120,8 +114,8 @@ class LocalChannel:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.put(line.removesuffix("\n"))
-        self._lines.put(None)
+            self._lines.add(line.removesuffix("\n"))
+        self._lines.end()
 
 
 class LocalConnection:

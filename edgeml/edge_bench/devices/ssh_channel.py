@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edgeml.edge_bench.devices.ending import TAIL_BYTES, ending, shell_ending
+from edgeml.edge_bench.devices.lines import Lines
 
 if TYPE_CHECKING:
     import asyncssh
@@ -33,7 +33,7 @@ class SshChannel:
         self._device = device
         self._loop = loop
         self._chan: asyncssh.SSHClientChannel[bytes] | None = None
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines = Lines()
         self._part = b""
         self._tail = b""
         self._code: int | None = None
@@ -53,13 +53,7 @@ class SshChannel:
 
     def receive(self, timeout_s: float) -> str | None:
         """The program's next line, None where it ended or the link is cut."""
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"no line within {timeout_s} s") from None
-        if line is None:
-            self._lines.put(None)  # for whoever asks again
-        return line
+        return self._lines.take(timeout_s)
 
     def ended_because(self) -> str:
         """How the program ended and its last line, or that the link is cut."""
@@ -92,7 +86,7 @@ class SshChannel:
             return
         *lines, self._part = (self._part + data).split(b"\n")
         for line in lines:
-            self._lines.put(line.decode("utf-8", errors="replace"))
+            self._lines.add(line.decode("utf-8", errors="replace"))
 
     def eof_received(self) -> bool:
         """The program closed its stdout; its stdin may stay open."""
@@ -110,7 +104,7 @@ class SshChannel:
         """The session is over."""
         self._reason = None if error is None else str(error)
         self._ended.set()
-        self._lines.put(None)
+        self._lines.end()
 
     def pause_writing(self) -> None:
         """Commands are short: none is held back."""

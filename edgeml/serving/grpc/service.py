@@ -153,7 +153,7 @@ class Service:
             try:
                 async for data in requests:
                     await answers.put(asyncio.create_task(self._answer_of_stream(data, context, client)))
-            except Exception:
+            except Exception:  # raised again where the reader is awaited, behind the answers that came before it
                 await answers.put(None)
                 raise
             await answers.put(None)

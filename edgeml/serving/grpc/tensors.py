@@ -9,10 +9,11 @@ import numpy as np
 
 from edgeml.runtime.inference_protocol.messages import message_class
 from edgeml.serving.errors import InvalidRequestError, TooLargeError
-from edgeml.serving.inference import InferenceRequest, InferenceResponse, RequestedOutput, Tensor
+from edgeml.serving.inference import InferenceRequest, InferenceResponse, Tensor
 from edgeml.serving.protocol import datatypes
 from edgeml.serving.protocol.limits import Limits
 from edgeml.serving.protocol.parameters import Parameters, count, deadline, flag, sequence
+from edgeml.serving.protocol.requested_outputs import requested_outputs
 
 # Where each datatype's elements are in a message whose tensors are not raw; FP16 and BF16 have no place.
 _CONTENTS = {
@@ -53,7 +54,7 @@ def read_request(message: Any, limits: Limits, remaining_s: float | None) -> Inf
         version=message.model_version,
         id=message.id,
         inputs=_inputs(message, limits),
-        outputs=_outputs(message.outputs, limits),
+        outputs=requested_outputs([(each.name, _parameters(each.parameters)) for each in message.outputs], limits),
         binary_output=bool(message.raw_input_contents) or flag(parameters, "binary_data_output"),
         sequence=sequence(parameters),
         priority=count(parameters, "priority"),
@@ -142,20 +143,6 @@ def _from_contents(name: str, datatype: str, shape: list[int], contents: Any, li
                 f"input {name!r:.80} of datatype {datatype} has elements outside {bounds.min} to {bounds.max}"
             )
     return np.array(elements, dtype=dtype).reshape(shape)
-
-
-def _outputs(outputs: Any, limits: Limits) -> tuple[RequestedOutput, ...]:
-    if len(outputs) > limits.inputs:
-        raise InvalidRequestError(f"the request asks for {len(outputs)} outputs; at most {limits.inputs} are allowed")
-    if len({each.name for each in outputs}) < len(outputs):
-        raise InvalidRequestError("an output is asked for twice")
-    found = []
-    for each in outputs:
-        parameters = _parameters(each.parameters)
-        if "shared_memory_region" in parameters:
-            raise InvalidRequestError(f"output {each.name!r:.80} is asked for in shared memory, which is not done here")
-        found.append(RequestedOutput(name=each.name, classification=count(parameters, "classification"), binary=True))
-    return tuple(found)
 
 
 def _parameters(parameters: Any) -> Parameters:

@@ -9,10 +9,11 @@ import msgspec
 from edgeml.core.tensor_spec import TensorSpec
 from edgeml.serving.engine_protocol import ModelMetadata
 from edgeml.serving.errors import InvalidRequestError, TooLargeError
-from edgeml.serving.inference import InferenceRequest, RequestedOutput, Tensor
+from edgeml.serving.inference import InferenceRequest, Tensor
 from edgeml.serving.protocol import datatypes, tensor_json
 from edgeml.serving.protocol.limits import Limits
 from edgeml.serving.protocol.parameters import Parameters, count, deadline, flag, sequence
+from edgeml.serving.protocol.requested_outputs import requested_outputs
 
 HEADER_LENGTH = "inference-header-content-length"
 """The header that tells how much of a body is JSON, where raw tensors follow it; its name in lower case."""
@@ -102,7 +103,7 @@ def _from_json(
         version=version,
         id=request.id,
         inputs=_inputs(request.inputs, raw, limits),
-        outputs=_outputs(request.outputs, limits),
+        outputs=requested_outputs([(each.name, dict(each.parameters)) for each in request.outputs], limits),
         binary_output=flag(parameters, "binary_data_output"),
         sequence=sequence(parameters),
         priority=count(parameters, "priority"),
@@ -147,26 +148,6 @@ def _inputs(inputs: Sequence[_Input], raw: memoryview, limits: Limits) -> dict[s
     if position != len(raw):
         raise InvalidRequestError(f"{len(raw) - position} bytes of raw data belong to no input")
     return found
-
-
-def _outputs(outputs: Sequence[_Output], limits: Limits) -> tuple[RequestedOutput, ...]:
-    if len(outputs) > limits.inputs:
-        raise InvalidRequestError(f"the request asks for {len(outputs)} outputs; at most {limits.inputs} are allowed")
-    if len({each.name for each in outputs}) < len(outputs):
-        raise InvalidRequestError("an output is asked for twice")
-    found = []
-    for each in outputs:
-        parameters: Parameters = dict(each.parameters)
-        if "shared_memory_region" in parameters:
-            raise InvalidRequestError(f"output {each.name!r:.80} is asked for in shared memory, which is not done here")
-        found.append(
-            RequestedOutput(
-                name=each.name,
-                classification=count(parameters, "classification"),
-                binary=flag(parameters, "binary_data"),
-            )
-        )
-    return tuple(found)
 
 
 def _raw(data: memoryview, *, model: str, version: str, limits: Limits, metadata: ModelMetadata) -> InferenceRequest:
